@@ -1,0 +1,48 @@
+/*
+ * Arenas: memory that is freed all at once.
+ *
+ * A job has one arena for what lives to its end and one scratch arena that the pass runner
+ * resets. Allocation never returns NULL: out of memory is one message and exit status 70 here.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef RESPIN_CORE_ARENA_H
+#define RESPIN_CORE_ARENA_H
+
+#include <stddef.h>
+
+typedef struct Arena Arena;
+
+/* A new empty arena; free it with arena_free. */
+Arena *arena_new(void);
+void arena_free(Arena *arena);
+
+/* Frees everything allocated since arena_new, keeps one chunk for what comes. */
+void arena_reset(Arena *arena);
+
+/* Zeroed bytes, aligned for any type. size 0 gives a valid pointer to nothing. */
+void *arena_alloc(Arena *arena, size_t size) __attribute__((malloc, returns_nonnull));
+
+/* Zeroed array; overflow of count * size is out of memory. */
+void *arena_array(Arena *arena, size_t count, size_t size) __attribute__((malloc, returns_nonnull));
+
+/*
+ * Grows an array of `size`-byte elements so that it can hold `need` elements. `*cap` is its
+ * capacity in elements and is updated; new elements are zero. Amortised doubling; the old block is
+ * reused when it is the last allocation. Returns the (possibly moved) array.
+ */
+void *arena_grow(Arena *arena, void *array, size_t *cap, size_t need, size_t size)
+    __attribute__((returns_nonnull));
+
+void *arena_copy(Arena *arena, const void *data, size_t size) __attribute__((returns_nonnull));
+char *arena_string(Arena *arena, const char *text) __attribute__((returns_nonnull));
+__attribute__((format(printf, 2, 3), returns_nonnull)) char *arena_printf(Arena *arena,
+                                                                          const char *format, ...);
+
+/* Bytes handed out and still held, for reports. */
+size_t arena_used(const Arena *arena);
+
+#define arena_one(arena, Type) ((Type *)arena_alloc((arena), sizeof(Type)))
+#define arena_many(arena, Type, count) ((Type *)arena_array((arena), (count), sizeof(Type)))
+
+#endif

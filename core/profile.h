@@ -1,0 +1,109 @@
+/*
+ * The profile: exact counts of blocks and edges, per module, in link-time addresses.
+ *
+ * Written by `respin profile` (live form, core/live_format.h, then compacted), read by every stage.
+ * docs/formats/profile.md gives the bytes. A text form serves tests and golden cases.
+ *
+ * Counts are executions. Blocks of a module do not overlap, are sorted, and every observed target
+ * starts one. An instruction's count is its block's count. Edges leave the last instruction of a
+ * block; a conditional branch has up to two (EDGE_TAKEN, EDGE_FALL), also when a count is 0 only if
+ * the branch was executed.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef RESPIN_CORE_PROFILE_H
+#define RESPIN_CORE_PROFILE_H
+
+#include "core/image.h"
+
+typedef enum EdgeKind {
+    EDGE_TAKEN,     /* conditional branch, taken */
+    EDGE_FALL,      /* conditional branch not taken, or a block that ends where the next begins */
+    EDGE_JUMP,      /* direct jump */
+    EDGE_JUMP_IND,  /* indirect jump */
+    EDGE_CALL,      /* direct call */
+    EDGE_CALL_IND,  /* indirect call */
+    EDGE_RETURN_TO, /* from a call instruction to the instruction after it: calls that came back */
+    EDGE_RET,       /* from a ret to a place that no call made (mismatched returns) */
+    EDGE_SYSCALL,   /* system call that came back to the next instruction */
+} EdgeKind;
+
+typedef struct ProfileBlock {
+    Vaddr start;
+    uint32_t size;    /* bytes */
+    uint32_t n_insns; /* executed instructions in it; rep counts once */
+    uint64_t count;
+} ProfileBlock;
+
+enum { MODULE_NONE = UINT32_MAX }; /* outside every module (generated code) */
+
+typedef struct ProfileEdge {
+    Vaddr from;         /* the branching instruction's address (of EDGE_FALL without a branch: the
+                           last instruction of the block) */
+    Vaddr to;           /* in to_module; run-time address when that is MODULE_NONE */
+    uint32_t to_module; /* index in Profile.modules */
+    uint8_t kind;       /* EdgeKind */
+    uint64_t count;
+} ProfileEdge;
+
+typedef struct ProfileModule {
+    const char *path;
+    ImageKey key;         /* all zero for [vdso] and the like */
+    ProfileBlock *blocks; /* sorted by start */
+    uint32_t n_blocks;
+    ProfileEdge *edges; /* sorted by from, kind, to_module, to */
+    uint32_t n_edges;
+    ProfileEdge *entries; /* edges from other modules into this one: `from` is VADDR_NONE, merged by
+                             `to` and kind; sorted by to */
+    uint32_t n_entries;
+    Vaddr *read_pages; /* 4 KiB pages of text known to be read as data; sorted */
+    uint32_t n_read_pages;
+    bool text_written; /* text of this module was written while it ran */
+} ProfileModule;
+
+typedef struct Profile {
+    const char *path;
+    ProfileModule *modules;
+    uint32_t n_modules;
+    const char *command;   /* as started, words joined; "" unknown */
+    uint32_t n_processes;  /* that contributed */
+    bool complete;         /* false: still live, or the writer was killed */
+    bool counting_stopped; /* the disk was full at some time: counts are a lower bound */
+    bool sampled;          /* burst mode: counts are scaled samples */
+    bool detached;         /* part of the run was native and not counted */
+} Profile;
+
+/*
+ * Reads a profile: the compact form, the live form (of a process still running, or killed, together
+ * with the live files of its children beside it), or the text form.
+ *
+ * path:   "-" is standard input.
+ * Result: in `arena`, never written again. Empty but well-formed is ST_OK with no modules.
+ * Errors: ST_IO; ST_BAD_INPUT with file, section and byte offset of the first bad record.
+ */
+MUST_CHECK Status profile_read(Arena *arena, const char *path, const Profile **out, Error *err);
+
+/* Writes the compact form to a temporary name beside `path` and renames it. Deterministic. */
+MUST_CHECK Status profile_write(const Profile *profile, const char *path, Error *err);
+/* Writes the text form into `out`. */
+void profile_write_text(const Profile *profile, Buffer *out);
+
+/* The sum of profiles (same module = equal key; else path when keys are empty). Blocks are split so
+ * that leaders are the union. Associative and commutative. */
+MUST_CHECK Status profile_merge(Arena *arena, const Profile *const *profiles, uint32_t n,
+                                const Profile **out, Error *err);
+
+/* The module of the profile that is this image (by key). NULL: none. */
+const ProfileModule *profile_module_for(const Profile *profile, const Image *image);
+
+/* Executions of the instruction at `addr`: 0 when never executed. O(log n). */
+uint64_t profile_count_at(const ProfileModule *module, Vaddr addr);
+/* All edges that leave the instruction at `from`; *n = 0 when none. */
+const ProfileEdge *profile_edges_from(const ProfileModule *module, Vaddr from, uint32_t *n);
+/* Sum over the module: executed instructions. */
+uint64_t profile_instructions(const ProfileModule *module);
+
+/* 128-bit digest of blocks and edges of all modules, paths left out, as 32 hex digits. */
+void profile_digest(const Profile *profile, char out[33]);
+
+#endif

@@ -1,0 +1,186 @@
+/*
+ * The program model: functions, basic blocks, instructions, as passes see and change them.
+ *
+ * A Func is a transaction: refused means dropped, and its original bytes stay. Handles, not
+ * pointers, between objects. `core/program_text.c` gives the text form for tests and dumps.
+ *
+ * A basic block here ends at a branch, before a leader, or after a call that never returns; other
+ * calls do not end one. Blocks are whole original instructions until a pass changes them.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef RESPIN_CORE_PROGRAM_H
+#define RESPIN_CORE_PROGRAM_H
+
+#include "core/image.h"
+#include "core/insn.h"
+#include "core/profile.h"
+
+typedef struct FuncId {
+    uint32_t i;
+} FuncId;
+
+typedef struct BlockId {
+    uint32_t i;
+} BlockId;
+
+#define NO_BLOCK ((BlockId){ UINT32_MAX })
+#define NO_FUNC ((FuncId){ UINT32_MAX })
+
+typedef enum SuccKind {
+    SUCC_FALL,  /* the next instruction (also: a conditional branch not taken) */
+    SUCC_TAKEN, /* target of a direct branch */
+    SUCC_TABLE, /* one target of a proven jump table */
+} SuccKind;
+
+typedef struct Succ {
+    BlockId to;     /* NO_BLOCK: leaves the function (tail call, cold fragment not taken in) */
+    Vaddr addr;     /* original address of the target, always set */
+    uint64_t count; /* executions */
+    uint8_t kind;   /* SuccKind */
+} Succ;
+
+enum BlockFact {
+    BLOCK_ENTRY = 1u << 0,       /* a function entry */
+    BLOCK_LANDING_PAD = 1u << 1, /* the unwinder enters it, at its original address */
+    BLOCK_TABLE = 1u << 2,       /* target of a jump table (proven or suspected) */
+    BLOCK_ESCAPES = 1u << 3,     /* its address is formed by something: relocation, lea, immediate */
+    BLOCK_OBSERVED = 1u << 4,    /* entered by an indirect transfer or from elsewhere in the profile */
+    BLOCK_HOT = 1u << 5,         /* placed in the overlay because it is executed */
+    BLOCK_COLD_COPY = 1u << 6,   /* placed in the overlay so that no loop is stranded (law 4) */
+    BLOCK_ROOT = 1u << 7,        /* original code may enter its overlay copy: entry state is the
+                                    original's; a root for every pass */
+    BLOCK_STOPS = 1u << 8,       /* ends in a call that never returns */
+};
+
+typedef struct Block {
+    BlockId id;
+    Vaddr start;      /* of the original; copies keep their original's */
+    uint32_t size;    /* bytes of the original */
+    uint32_t facts;   /* BlockFact */
+    BlockId copy_of;  /* made by tail duplication from; NO_BLOCK */
+    uint64_t count;   /* executions of its first instruction */
+    uint64_t end_count; /* executions of its last instruction (a call in between may not return) */
+    Insn *insns;
+    uint32_t n_insns;
+    uint32_t cap_insns;
+    Succ *succ; /* of a two-way branch: SUCC_TAKEN and SUCC_FALL in any order */
+    uint32_t n_succ;
+    int32_t table; /* index in Func.tables of the table its indirect jump uses; -1 */
+    uint8_t align; /* wanted alignment of its overlay copy, log2; 0 none */
+} Block;
+
+/* One contiguous extent of a function: the main part, or a .cold fragment. */
+typedef struct Extent {
+    Vaddr start;
+    Vaddr end;
+    uint32_t fde; /* index in the UnwindTable; UINT32_MAX: none */
+} Extent;
+
+typedef enum TableForm {
+    TABLE_ABS64, /* 8-byte absolute addresses (relocated in position-independent images) */
+    TABLE_REL32, /* 4-byte signed offsets from `base` */
+} TableForm;
+
+/* A jump table or computed-goto table whose bounds are proven. */
+typedef struct Table {
+    Vaddr addr;       /* of entry 0 */
+    uint8_t form;     /* TableForm in the original */
+    uint8_t new_form; /* TableForm of the clone */
+    bool clone;       /* the overlay gets its own */
+    bool is_goto;     /* more than one dispatch site */
+    Vaddr base;       /* TABLE_REL32: what offsets count from */
+    uint32_t n;       /* entries */
+    Vaddr *entries;   /* targets, original addresses; VADDR_NONE: not a code address: the clone's
+                         entry leads to `fallback` */
+    Vaddr fallback;   /* original dispatch instruction to go to for such entries; VADDR_NONE */
+    uint32_t n_sites; /* dispatch jumps that use it */
+} Table;
+
+typedef struct Func {
+    FuncId id;
+    const char *name; /* NULL: no symbol */
+    Vaddr entry;
+    Extent *extents; /* [0] holds the entry */
+    uint32_t n_extents;
+    Block *blocks;
+    uint32_t n_blocks;
+    size_t cap_blocks;
+    BlockId *layout; /* overlay order of placed blocks; hot part first, then n_cold copied cold ones */
+    uint32_t n_layout;
+    uint32_t n_cold;
+    Table *tables;
+    uint32_t n_tables;
+    uint64_t count;    /* executed instructions */
+    uint64_t calls;    /* executions of the entry */
+    uint32_t refused;  /* Refusal (optimizer/refusals.h); 0: not */
+    const char *why;   /* detail of the refusal; NULL */
+    bool open_jump;    /* has an indirect jump without a proven table */
+    bool has_calls_to_self;
+    Arena *arena; /* where its arrays live */
+} Func;
+
+/* A call between functions of the module with its count, for ordering. */
+typedef struct CallEdge {
+    FuncId from;
+    FuncId to;
+    uint32_t offset; /* of the call site in the caller's layout estimate, bytes */
+    uint64_t count;
+} CallEdge;
+
+typedef struct Program {
+    Arena *arena;
+    const Image *image;
+    const Profile *profile;
+    const ProfileModule *counts; /* the module of the profile that is this image */
+    Func *funcs;                 /* sorted by entry */
+    uint32_t n_funcs;
+    CallEdge *calls;
+    uint32_t n_calls;
+} Program;
+
+static inline bool same_block(BlockId left, BlockId right)
+{
+    return left.i == right.i;
+}
+
+static inline bool is_block(BlockId id)
+{
+    return id.i != UINT32_MAX;
+}
+
+static inline Block *func_block(const Func *fn, BlockId id)
+{
+    return &fn->blocks[id.i];
+}
+
+/* NULL: the block has no instructions. */
+const Insn *block_last(const Block *block);
+/* Block that starts at the original address and is no copy; NO_BLOCK: none. */
+BlockId func_block_at(const Func *fn, Vaddr start);
+/* Block (no copy) that contains the address. */
+BlockId func_block_over(const Func *fn, Vaddr addr);
+/* A new block; pointers to blocks become invalid. */
+BlockId func_add_block(Func *fn);
+/* A copy of a block, `copy_of` set, counts zero. */
+BlockId func_copy_block(Func *fn, BlockId of);
+void block_add_insn(Func *fn, BlockId block, const Insn *insn);
+/* The function whose extents contain `addr`; NULL: none. */
+Func *program_func_at(const Program *program, Vaddr addr);
+
+/*
+ * Text form, one function:
+ *
+ *     func 0x1139 "main" count 100 calls 1
+ *     A 0x1139 count 100 hot root:           (letters are block ids: A..Z, then B26, B27 …)
+ *         0x1139 push rbp | 55
+ *         -> B taken 70, C fall 30
+ *     layout A C B | D
+ *
+ * The reader takes what the writer writes; bytes after '|' are decoded, the text before it is for
+ * people. `jmp B` / `jcc B` without bytes make branch instructions to blocks.
+ */
+void func_write_text(const Func *fn, Buffer *out);
+MUST_CHECK Status func_read_text(Arena *arena, const char *text, Func **out, Error *err);
+
+#endif

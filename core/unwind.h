@@ -1,0 +1,98 @@
+/*
+ * Call frame information: .eh_frame read into CIEs and FDEs, and the unwind row at any address.
+ *
+ * Format: DWARF 5 section 6.4, LSB Core "Exception Frames". Reads whole tables; a malformed entry
+ * is ST_BAD_INPUT with its offset.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef RESPIN_CORE_UNWIND_H
+#define RESPIN_CORE_UNWIND_H
+
+#include "core/image.h"
+
+typedef struct Cie {
+    uint64_t offset; /* in .eh_frame */
+    const char *augmentation;
+    uint64_t code_align;
+    int64_t data_align;
+    uint64_t return_reg;
+    uint8_t fde_encoding;  /* DW_EH_PE_* of FDE addresses */
+    uint8_t lsda_encoding; /* DW_EH_PE_omit: none */
+    uint8_t personality_encoding; /* DW_EH_PE_omit: none */
+    uint64_t personality;  /* resolved: link-time address (or of the slot, when indirect) */
+    bool is_signal;        /* 'S' */
+    bool has_fde_data;     /* 'z' */
+    Bytes program;         /* initial instructions */
+} Cie;
+
+typedef struct Fde {
+    uint64_t offset; /* in .eh_frame */
+    uint32_t cie;    /* index in UnwindTable.cies */
+    Vaddr start;
+    uint64_t size;
+    Vaddr lsda; /* VADDR_NONE: none */
+    Bytes program;
+} Fde;
+
+typedef struct UnwindTable {
+    Vaddr addr; /* of .eh_frame */
+    Bytes bytes;
+    Cie *cies;
+    uint32_t n_cies;
+    Fde *fdes; /* sorted by start; empty ones (size 0) left out */
+    uint32_t n_fdes;
+} UnwindTable;
+
+/*
+ * Reads .eh_frame (by section name, else through PT_GNU_EH_FRAME).
+ * An image without one is ST_OK with n_fdes 0. Result lives in `arena`.
+ */
+MUST_CHECK Status unwind_read(Arena *arena, const Image *image, const UnwindTable **out, Error *err);
+
+/* The FDE that covers `addr`; NULL: none. */
+const Fde *unwind_fde_at(const UnwindTable *table, Vaddr addr);
+
+/* How a register, or the CFA, is found. */
+typedef enum CfaRuleKind {
+    RULE_UNDEFINED,
+    RULE_SAME,
+    RULE_OFFSET,     /* saved at CFA + value */
+    RULE_VAL_OFFSET, /* is CFA + value */
+    RULE_REG,        /* in register `value` */
+    RULE_EXPR,       /* saved at the address that `expr` computes */
+    RULE_VAL_EXPR,   /* is what `expr` computes */
+    RULE_CFA_REG,    /* the CFA only: register `reg` + value */
+} CfaRuleKind;
+
+typedef struct UnwindRule {
+    uint8_t kind; /* CfaRuleKind */
+    uint16_t reg;
+    int64_t value;
+    Bytes expr;
+} UnwindRule;
+
+enum { UNWIND_REGS = 17 }; /* DWARF numbers 0..16 (16 = return address) */
+
+typedef struct UnwindRow {
+    UnwindRule cfa;
+    UnwindRule regs[UNWIND_REGS];
+    uint64_t args_size; /* DW_CFA_GNU_args_size */
+    bool regs_beyond;   /* a rule for a register over 16 exists: such functions are refused */
+} UnwindRow;
+
+/* The rows of one FDE: row i holds for [at[i], at[i+1]). */
+typedef struct UnwindRows {
+    Vaddr *at;
+    UnwindRow *rows;
+    uint32_t n;
+} UnwindRows;
+
+/* Runs the FDE's program. Errors: ST_BAD_INPUT; ST_REFUSED for an opcode that is not known. */
+MUST_CHECK Status unwind_rows(Arena *arena, const Image *image, const UnwindTable *table,
+                              const Fde *fde, UnwindRows *out, Error *err);
+/* Index of the row for `addr`; rows->n when outside. */
+uint32_t unwind_row_at(const UnwindRows *rows, Vaddr addr);
+bool unwind_row_equal(const UnwindRow *left, const UnwindRow *right);
+
+#endif
