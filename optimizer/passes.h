@@ -1,0 +1,80 @@
+/*
+ * The passes of the pipeline and what they share. Private to optimizer/.
+ *
+ * A pass works on one function, keeps the facts its table row (pipeline.c) promises, and refuses by
+ * setting fn->refused and fn->why and returning ST_OK: the runner then drops the function. A Status
+ * other than ST_OK ends the whole run.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef RESPIN_OPTIMIZER_PASSES_H
+#define RESPIN_OPTIMIZER_PASSES_H
+
+#include "optimizer/optimizer.h"
+
+typedef uint32_t Facts;
+
+enum Fact {
+    FACT_CODE = 1u << 0,   /* extents are known */
+    FACT_CFG = 1u << 1,    /* blocks and successors are complete and consistent */
+    FACT_COUNTS = 1u << 2, /* counts are attached and flow is conserved */
+    FACT_TABLES = 1u << 3, /* every indirect jump has a proven table or open_jump is set */
+    FACT_PLACED = 1u << 4, /* BLOCK_HOT, BLOCK_COLD_COPY, BLOCK_ROOT are decided, patch sites proven */
+    FACT_LAYOUT = 1u << 5, /* fn->layout is a permutation of the placed blocks */
+};
+
+typedef struct PassStats {
+    uint64_t changed;
+    uint64_t bytes_added;
+    uint64_t bytes_saved;
+} PassStats;
+
+/* What every pass may read. Const but for the two arenas and the statistics. */
+typedef struct Context {
+    Arena *arena;   /* lives as long as the plan */
+    Arena *scratch; /* reset after each pass */
+    const Image *image;
+    const ProfileModule *counts;
+    const UnwindTable *unwind;
+    const OptimizeOptions *options;
+    PlanStats *stats;
+    Program *program;
+    struct PatchProof *proof; /* module-wide knowledge of possible targets: patch_sites.h */
+} Context;
+
+typedef Status PassRun(Context *ctx, Func *fn, PassStats *stats, Error *err);
+
+typedef struct Pass {
+    const char *name;
+    PassRun *run;
+    Facts needs;
+    Facts gives;
+    Facts breaks;
+} Pass;
+
+extern const Pass pipeline[];
+extern const size_t n_pipeline;
+
+/* Front: which functions there are, what their code is, how often it ran. */
+
+/* discover.c: extents of all functions that the profile executed (or the options want). */
+MUST_CHECK Status discover_functions(Context *ctx, Error *err);
+PassRun build_cfg;      /* cfg.c: decode linearly and recursively, blocks, successors */
+PassRun find_tables;    /* tables.c: jump tables and computed goto with proven bounds */
+PassRun attach_counts;  /* counts.c: block and edge counts, checked for flow */
+
+/* Back: what is placed, and how. */
+PassRun place_blocks;     /* place.c: hot set, roots, joins, cold copies, patch sites (law 1, 4) */
+PassRun clone_tables;     /* clone_tables.c: decide clones, rewrite dispatch where needed */
+PassRun form_superblocks; /* superblocks.c: mutually most likely paths, tail duplication */
+PassRun order_blocks;     /* order_blocks.c: ext-TSP */
+PassRun align_loops;      /* align.c */
+
+/* One checker per fact; ST_BUG when a claimed fact does not hold (facts.c). */
+MUST_CHECK Status verify_facts(const Context *ctx, const Func *fn, Facts have, Error *err);
+
+/* Marks the function refused; returns ST_OK so that a pass can `return refuse(...)`. */
+__attribute__((format(printf, 3, 4))) Status refuse(Func *fn, Refusal reason, const char *format,
+                                                    ...);
+
+#endif
