@@ -7,7 +7,8 @@ bool bytes_slice(Bytes bytes, uint64_t offset, uint64_t size, Bytes *out)
 {
     if (offset > bytes.len || size > bytes.len - offset)
         return false;
-    *out = (Bytes){ bytes.data + offset, size };
+    /* Nothing may be added to a null pointer, not even 0 (C17 6.5.6). */
+    *out = (Bytes){ bytes.data == NULL ? NULL : bytes.data + offset, size };
     return true;
 }
 
@@ -121,8 +122,8 @@ int64_t cursor_sleb(Cursor *cursor)
 
 const char *cursor_string(Cursor *cursor)
 {
-    const uint8_t *at = cursor->bytes.data + cursor->at;
     size_t left = cursor->bad ? 0 : cursor->bytes.len - cursor->at;
+    const uint8_t *at = left > 0 ? cursor->bytes.data + cursor->at : NULL;
     const uint8_t *end = left > 0 ? memchr(at, 0, left) : NULL;
     if (end == NULL) {
         cursor->bad = true;
