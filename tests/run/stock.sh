@@ -87,7 +87,7 @@ optimize_one() { # NAME MODULE VARIANT
     out=$dir/$name/$(basename "$module").$variant
     log=$out.log
     # shellcheck disable=SC2046
-    "$respin" optimize "$module" -p "$dir/$name/all.rsp" -o "$out" --explain $(options_of "$variant") > "$log" 2>&1
+    "$respin" optimize "$(readlink -f "$module")" -p "$dir/$name/all.rsp" -o "$out" --explain $(options_of "$variant") > "$log" 2>&1
     status=$?
     if [ $status = 4 ]; then
         refused=$((refused + 1)); echo "none $name: $(basename "$module") $variant refused: $(tail -1 "$log")"
@@ -95,7 +95,7 @@ optimize_one() { # NAME MODULE VARIANT
     fi
     verdict "$name" "$(basename "$module") $variant optimized" $status
     [ $status = 0 ] || return
-    "$respin" check "$out" "$module" > "$out.check" 2>&1
+    "$respin" check "$out" "$(readlink -f "$module")" > "$out.check" 2>&1
     verdict "$name" "$(basename "$module") $variant checked" $?
     run_with "$out.ref" "$name" "$module" "$out"
     cmp -s "$dir/$name/native.ref" "$out.ref"
@@ -110,7 +110,6 @@ for name in "$@"; do
     [ -n "$variants" ] || continue
     run_to "$dir/$name/native.ref" "$name" ref
     for module in $(sh "$work" module "$name"); do
-        module=$(readlink -f "$module" | sed 's/ *$//')
         for variant in $variants; do optimize_one "$name" "$module" "$variant"; done
     done
 done

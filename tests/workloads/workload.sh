@@ -7,6 +7,7 @@
 #                                                to standard output; PRE holds words to put before
 #                                                the program (respin profile …); PROGRAM replaces the
 #                                                stock executable
+#   workload.sh command NAME DIR train|ref [PROGRAM]   one shell command that does the main part of it
 #   workload.sh program NAME                     the stock executable, resolved
 #   workload.sh module NAME                      files worth optimizing, one a line
 #
@@ -145,11 +146,29 @@ run() {
     return $status
 }
 
+# For benches: one process, no hashing; empty where the work is made of several.
+command_of() {
+    name=$1 dir=$2 set=$3
+    program=${4:-$(program_of "$name")}
+    seed=$(seed_of "$set") size=$(size_of "$set" "$(cat "$dir/scale")")
+    case $name in
+    sqlite3) echo "exec $program :memory: < $dir/$set.sql" ;;
+    perl) echo "exec $program $here/perl/bench.pl $(scaled "$size" 1.8) $seed" ;;
+    python3) echo "exec $program $here/python/bench.py $(scaled "$size" 4) $seed" ;;
+    lua) echo "exec $program $here/lua/bench.lua $(scaled "$size" 2) $seed" ;;
+    cc1) echo "exec $program -quiet -O2 $dir/$set.i -o /dev/null" ;;
+    clang) echo "exec $program -O2 -w -c $dir/$set.i -o /dev/null" ;;
+    xz) echo "exec $program -6 -c < $dir/$set > /dev/null" ;;
+    gawk) echo "exec $program -f $here/gawk/bench.awk $dir/$set" ;;
+    esac
+}
+
 case ${1:-} in
 list) printf '%s\n' $names ;;
 setup) shift; setup "$@" ;;
 run) shift; run "$@" ;;
+command) shift; command_of "$@" ;;
 program) program_of "$2" ;;
 module) modules_of "$2" ;;
-*) sed -n '2,15s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+*) sed -n '2,16s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
