@@ -18,17 +18,17 @@ typedef struct LsdaSite {
 
 typedef struct Lsda {
     Vaddr addr;
-    Vaddr landing_base;     /* LPStart, explicit or the function's start */
-    uint8_t type_encoding;  /* DW_EH_PE_omit: no type table */
+    Vaddr landing_base;    /* LPStart, explicit or the function's start */
+    uint8_t type_encoding; /* DW_EH_PE_omit: no type table */
     uint8_t site_encoding;
-    LsdaSite *sites;        /* in table order */
+    LsdaSite *sites; /* in table order */
     uint32_t n_sites;
-    Bytes actions;          /* action table, as in the file, up to the highest action used */
+    Bytes actions; /* action table, as in the file, up to the highest action used */
     Vaddr actions_addr;
-    Vaddr types_end;        /* TTBase: type i is at types_end - i * size; VADDR_NONE: none */
-    uint32_t n_types;       /* highest type index that an action names */
-    Bytes filters;          /* exception specification tables that negative filters name */
-    uint64_t size;          /* bytes in all */
+    Vaddr types_end;  /* TTBase: type i is at types_end - i * size; VADDR_NONE: none */
+    uint32_t n_types; /* highest type index that an action names */
+    Bytes filters;    /* exception specification tables that negative filters name */
+    uint64_t size;    /* bytes in all */
 } Lsda;
 
 /*
