@@ -26,13 +26,16 @@ typedef enum EdgeKind {
     EDGE_RETURN_TO, /* from a call instruction to the instruction after it: calls that came back */
     EDGE_RET,       /* from a ret to a place that no call made (mismatched returns) */
     EDGE_SYSCALL,   /* system call that came back to the next instruction */
+    EDGE_KINDS,
 } EdgeKind;
 
 typedef struct ProfileBlock {
     Vaddr start;
-    uint32_t size;    /* bytes */
+    uint32_t size;    /* bytes; cut short where the last instruction runs into the next block (two
+                         decodings of the same bytes were executed) */
     uint32_t n_insns; /* executed instructions in it; rep counts once */
     uint64_t count;
+    const uint8_t *insn_sizes; /* bytes of each instruction, 1 to 15; NULL: not known */
 } ProfileBlock;
 
 enum { MODULE_NONE = UINT32_MAX }; /* outside every module (generated code) */
@@ -65,12 +68,15 @@ typedef struct Profile {
     const char *path;
     ProfileModule *modules;
     uint32_t n_modules;
-    const char *command;   /* as started, words joined; "" unknown */
-    uint32_t n_processes;  /* that contributed */
-    bool complete;         /* false: still live, or the writer was killed */
-    bool counting_stopped; /* the disk was full at some time: counts are a lower bound */
-    bool sampled;          /* burst mode: counts are scaled samples */
-    bool detached;         /* part of the run was native and not counted */
+    const char *command;    /* as started, words joined; "" unknown */
+    uint32_t n_processes;   /* that contributed */
+    bool complete;          /* false: still live, or the writer was killed */
+    bool counting_stopped;  /* the disk was full at some time: counts are a lower bound */
+    bool sampled;           /* burst mode: counts are scaled samples */
+    bool detached;          /* part of the run was native and not counted */
+    uint64_t outside_insns; /* executed outside every module (generated code), not in any block */
+    const char *const *remarks; /* what could not be done exactly, for people; sorted, no doubles */
+    uint32_t n_remarks;
 } Profile;
 
 /*
@@ -102,6 +108,9 @@ uint64_t profile_count_at(const ProfileModule *module, Vaddr addr);
 const ProfileEdge *profile_edges_from(const ProfileModule *module, Vaddr from, uint32_t *n);
 /* Sum over the module: executed instructions. */
 uint64_t profile_instructions(const ProfileModule *module);
+
+/* "taken", "fall", "jump"… as in the text form. */
+const char *profile_edge_name(EdgeKind kind);
 
 /* 128-bit digest of blocks and edges of all modules, paths left out, as 32 hex digits. */
 void profile_digest(const Profile *profile, char out[33]);

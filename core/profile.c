@@ -1,0 +1,169 @@
+/*
+ * profile.c: questions to a profile, and which form a file has.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "core/profile_parts.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+/* True when the key says nothing: [vdso], changed files. */
+static bool key_is_empty(const ImageKey *key)
+{
+    return key->build_id_len == 0 && key->text_hash[0] == 0 && key->text_hash[1] == 0;
+}
+
+bool profile_key_equal(const ImageKey *left, const ImageKey *right)
+{
+    return left->build_id_len == right->build_id_len &&
+           memcmp(left->build_id, right->build_id, left->build_id_len) == 0 &&
+           left->text_hash[0] == right->text_hash[0] && left->text_hash[1] == right->text_hash[1];
+}
+
+const ProfileModule *profile_module_for(const Profile *profile, const Image *image)
+{
+    if (key_is_empty(&image->key))
+        return NULL;
+    for (uint32_t i = 0; i < profile->n_modules; i++)
+        if (profile_key_equal(&profile->modules[i].key, &image->key))
+            return &profile->modules[i];
+    return NULL;
+}
+
+/* The last block that starts at or before `addr`; NULL: none. */
+static const ProfileBlock *block_before(const ProfileModule *module, Vaddr addr)
+{
+    uint32_t low = 0;
+    uint32_t high = module->n_blocks;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (module->blocks[middle].start.v <= addr.v)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low > 0 ? &module->blocks[low - 1] : NULL;
+}
+
+uint64_t profile_count_at(const ProfileModule *module, Vaddr addr)
+{
+    const ProfileBlock *block = block_before(module, addr);
+    return block != NULL && addr.v - block->start.v < block->size ? block->count : 0;
+}
+
+const ProfileEdge *profile_edges_from(const ProfileModule *module, Vaddr from, uint32_t *n)
+{
+    uint32_t low = 0;
+    uint32_t high = module->n_edges;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (module->edges[middle].from.v < from.v)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    uint32_t end = low;
+    while (end < module->n_edges && module->edges[end].from.v == from.v)
+        end++;
+    *n = end - low;
+    return *n > 0 ? &module->edges[low] : NULL;
+}
+
+uint64_t profile_instructions(const ProfileModule *module)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < module->n_blocks; i++) {
+        uint64_t product;
+        if (__builtin_mul_overflow(module->blocks[i].count, (uint64_t)module->blocks[i].n_insns,
+                                   &product))
+            return UINT64_MAX;
+        sum = count_add(sum, product);
+    }
+    return sum;
+}
+
+static void digest_edges(XXH3_state_t *state, const ProfileEdge *edges, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const ProfileEdge *edge = &edges[i];
+        uint64_t words[5] = { edge->from.v, edge->kind, edge->to_module, edge->to.v, edge->count };
+        XXH3_128bits_update(state, words, sizeof words);
+    }
+}
+
+void profile_digest(const Profile *profile, char out[33])
+{
+    XXH3_state_t *state = XXH3_createState();
+    XXH3_128bits_reset(state);
+    for (uint32_t i = 0; i < profile->n_modules; i++) {
+        const ProfileModule *module = &profile->modules[i];
+        uint64_t sizes[3] = { module->n_blocks, module->n_edges, module->n_entries };
+        XXH3_128bits_update(state, sizes, sizeof sizes);
+        for (uint32_t j = 0; j < module->n_blocks; j++) {
+            const ProfileBlock *block = &module->blocks[j];
+            uint64_t words[4] = { block->start.v, block->size, block->n_insns, block->count };
+            XXH3_128bits_update(state, words, sizeof words);
+        }
+        digest_edges(state, module->edges, module->n_edges);
+        digest_edges(state, module->entries, module->n_entries);
+    }
+    XXH128_hash_t hash = XXH3_128bits_digest(state);
+    XXH3_freeState(state);
+    snprintf(out, 33, "%016" PRIx64 "%016" PRIx64, hash.high64, hash.low64);
+}
+
+/* All that `fd` gives, into the arena. */
+static Status read_all(Arena *arena, int fd, const char *path, Bytes *out, Error *err)
+{
+    Buffer file = { .arena = arena };
+    uint8_t chunk[16384];
+    for (;;) {
+        ssize_t got = read(fd, chunk, sizeof chunk);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return FAIL(err, ST_IO, ((Place){ path, NULL, file.len }), "cannot be read: %s",
+                        strerror(errno));
+        if (got == 0)
+            break;
+        buffer_put(&file, chunk, (size_t)got);
+    }
+    *out = buffer_bytes(&file);
+    return ST_OK;
+}
+
+static bool begins_with(Bytes file, const void *magic, size_t size)
+{
+    return file.len >= size && memcmp(file.data, magic, size) == 0;
+}
+
+Status profile_read_bytes(Arena *arena, const char *path, Bytes file, const Profile **out,
+                          Error *err)
+{
+    if (begins_with(file, PROFILE_TEXT_MAGIC, strlen(PROFILE_TEXT_MAGIC)))
+        return profile_read_text(arena, path, file, out, err);
+    return FAIL(err, ST_BAD_INPUT, ((Place){ path, NULL, 0 }),
+                "not a profile: %zu bytes that begin with none of its three magic words", file.len);
+}
+
+Status profile_read(Arena *arena, const char *path, const Profile **out, Error *err)
+{
+    bool standard_input = strcmp(path, "-") == 0;
+    const char *name = standard_input ? "standard input" : path;
+    int fd = standard_input ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return FAIL(err, ST_IO, ((Place){ path, NULL, PLACE_NO_OFFSET }), "cannot be opened: %s",
+                    strerror(errno));
+    Bytes file;
+    Status status = read_all(arena, fd, name, &file, err);
+    if (!standard_input)
+        close(fd);
+    TRY(status);
+    return profile_read_bytes(arena, name, file, out, err);
+}
