@@ -79,7 +79,7 @@ typedef struct Image {
     const char *interp; /* NULL: none */
     const char *soname; /* NULL: none */
     bool is_pic;        /* ET_DYN: addresses get a load bias */
-    bool is_library;    /* ET_DYN without PT_INTERP that is not a static-pie */
+    bool is_library;    /* ET_DYN, no DF_1_PIE, and no PT_INTERP or (libc.so.6) a soname */
     ImageKey key;
 } Image;
 
