@@ -88,7 +88,7 @@ typedef enum LiveEnd {
     LIVE_END_JUMP_IND, /* +0 jumps in all; targets in LiveEdge */
     LIVE_END_CALL_IND, /* +0 calls in all, +1 returns to the next instruction; targets in LiveEdge */
     LIVE_END_RET,      /* +0 returns in all; those to a place that no call made are in LiveEdge too */
-    LIVE_END_SYSCALL,  /* +0 */
+    LIVE_END_SYSCALL,  /* +0 executed, +1 went on at the next instruction (in the same thread) */
     LIVE_END_FALL,     /* +0: goes on at its end (length limit, page end, leader) */
     LIVE_END_PARTIAL,  /* +0: left after `size` bytes (fault, signal, exit): no edge */
 } LiveEnd;

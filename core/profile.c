@@ -88,6 +88,27 @@ uint64_t profile_instructions(const ProfileModule *module)
     return sum;
 }
 
+void profile_figures(const ProfileModule *module, ProfileFigures *out)
+{
+    *out = (ProfileFigures){ .instructions = profile_instructions(module) };
+    uint64_t *const totals[EDGE_KINDS] = {
+        [EDGE_TAKEN] = &out->taken_conditional, [EDGE_JUMP] = &out->jumps,
+        [EDGE_JUMP_IND] = &out->indirect_jumps, [EDGE_CALL] = &out->calls,
+        [EDGE_CALL_IND] = &out->indirect_calls, [EDGE_RETURN_TO] = &out->returns,
+        [EDGE_SYSCALL] = &out->syscalls,
+    };
+    uint64_t branch = VADDR_NONE.v; /* the conditional branch whose edges these are */
+    for (uint32_t i = 0; i < module->n_edges; i++) {
+        const ProfileEdge *edge = &module->edges[i];
+        if (edge->kind == EDGE_TAKEN)
+            branch = edge->from.v;
+        if (edge->from.v == branch && edge->kind <= EDGE_FALL)
+            out->branches = count_add(out->branches, edge->count);
+        if (totals[edge->kind] != NULL)
+            *totals[edge->kind] = count_add(*totals[edge->kind], edge->count);
+    }
+}
+
 static void digest_edges(XXH3_state_t *state, const ProfileEdge *edges, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {

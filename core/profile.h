@@ -6,8 +6,8 @@
  *
  * Counts are executions. Blocks of a module do not overlap, are sorted, and every observed target
  * starts one. An instruction's count is its block's count. Edges leave the last instruction of a
- * block; a conditional branch has up to two (EDGE_TAKEN, EDGE_FALL), also when a count is 0 only if
- * the branch was executed.
+ * block; an executed conditional branch has both of its edges (EDGE_TAKEN, EDGE_FALL), also the one
+ * whose count is 0.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -108,6 +108,22 @@ uint64_t profile_count_at(const ProfileModule *module, Vaddr addr);
 const ProfileEdge *profile_edges_from(const ProfileModule *module, Vaddr from, uint32_t *n);
 /* Sum over the module: executed instructions. */
 uint64_t profile_instructions(const ProfileModule *module);
+
+/* What was executed in a module, by class; sums of its blocks and edges. Calls and returns by the
+ * module of the call. */
+typedef struct ProfileFigures {
+    uint64_t instructions;
+    uint64_t branches;          /* conditional, executed */
+    uint64_t taken_conditional; /* of them taken */
+    uint64_t jumps; /* direct unconditional: with taken_conditional, the taken branches */
+    uint64_t indirect_jumps;
+    uint64_t calls; /* direct */
+    uint64_t indirect_calls;
+    uint64_t returns; /* to the instruction after a call of the module */
+    uint64_t syscalls;
+} ProfileFigures;
+
+void profile_figures(const ProfileModule *module, ProfileFigures *out);
 
 /* "taken", "fall", "jump"… as in the text form. */
 const char *profile_edge_name(EdgeKind kind);

@@ -90,12 +90,13 @@ typedef struct Vm {
     volatile uint32_t code_lock; /* futex lock: decoding, lookup inserts, counter ids */
     uint64_t exe_start, exe_end; /* guest image, for brk */
     const char *unsupported;     /* set with RUN_UNSUPPORTED */
-    struct Model *model;         /* NULL: not running the front-end model */
+    struct Model *model;         /* list of the threads' models (model.h); NULL: none made */
 } Vm;
 
 typedef struct Thread {
     Cpu cpu; /* first */
     Vm *vm;
+    struct Model *model; /* this thread's, made by threads.c; NULL: not running the front-end model */
     struct ThreadOs *os; /* profiler/thread.h; system side only */
 } Thread;
 

@@ -107,6 +107,30 @@ static void questions_find_their_answers(void **state)
     arena_free(arena);
 }
 
+static void figures_sum_the_edges_by_class(void **state)
+{
+    (void)state;
+    Arena *arena = arena_new();
+    const Profile *profile = NULL;
+    Error err;
+    const char *text = "respin-profile-text 1\nmodule m\n"
+                       "block 0 4 1 7\nblock 4 4 2 10\nblock 8 4 1 2\n"
+                       "edge fall 0 4 7\n"
+                       "edge taken 6 0 6\nedge fall 6 8 4\n"
+                       "edge jump 8 0 1\nedge call-ind 8 0 20\nedge return-to 8 9 19\n";
+    assert_int_equal(read_text(arena, text, &profile, &err), ST_OK);
+    ProfileFigures figures;
+    profile_figures(&profile->modules[0], &figures);
+    assert_int_equal(figures.instructions, 29);
+    assert_int_equal(figures.branches, 10);
+    assert_int_equal(figures.taken_conditional, 6);
+    assert_int_equal(figures.jumps, 1);
+    assert_int_equal(figures.indirect_calls, 20);
+    assert_int_equal(figures.returns, 19);
+    assert_int_equal(figures.calls, 0);
+    arena_free(arena);
+}
+
 static void the_digest_leaves_out_names_only(void **state)
 {
     (void)state;
@@ -188,6 +212,7 @@ int main(void)
         cmocka_unit_test(what_is_written_reads_the_same),
         cmocka_unit_test(lines_may_be_in_any_order),
         cmocka_unit_test(questions_find_their_answers),
+        cmocka_unit_test(figures_sum_the_edges_by_class),
         cmocka_unit_test(the_digest_leaves_out_names_only),
         cmocka_unit_test(bad_lines_are_named),
         cmocka_unit_test(other_files_are_no_profiles),
