@@ -44,22 +44,22 @@ enum BlockFact {
     BLOCK_ENTRY = 1u << 0,       /* a function entry */
     BLOCK_LANDING_PAD = 1u << 1, /* the unwinder enters it, at its original address */
     BLOCK_TABLE = 1u << 2,       /* target of a jump table (proven or suspected) */
-    BLOCK_ESCAPES = 1u << 3,     /* its address is formed by something: relocation, lea, immediate */
-    BLOCK_OBSERVED = 1u << 4,    /* entered by an indirect transfer or from elsewhere in the profile */
-    BLOCK_HOT = 1u << 5,         /* placed in the overlay because it is executed */
-    BLOCK_COLD_COPY = 1u << 6,   /* placed in the overlay so that no loop is stranded (law 4) */
-    BLOCK_ROOT = 1u << 7,        /* original code may enter its overlay copy: entry state is the
-                                    original's; a root for every pass */
-    BLOCK_STOPS = 1u << 8,       /* ends in a call that never returns */
+    BLOCK_ESCAPES = 1u << 3,  /* its address is formed by something: relocation, lea, immediate */
+    BLOCK_OBSERVED = 1u << 4, /* entered by an indirect transfer or from elsewhere in the profile */
+    BLOCK_HOT = 1u << 5,      /* placed in the overlay because it is executed */
+    BLOCK_COLD_COPY = 1u << 6, /* placed in the overlay so that no loop is stranded (law 4) */
+    BLOCK_ROOT = 1u << 7,      /* original code may enter its overlay copy: entry state is the
+                                  original's; a root for every pass */
+    BLOCK_STOPS = 1u << 8,     /* ends in a call that never returns */
 };
 
 typedef struct Block {
     BlockId id;
-    Vaddr start;      /* of the original; copies keep their original's */
-    uint32_t size;    /* bytes of the original */
-    uint32_t facts;   /* BlockFact */
-    BlockId copy_of;  /* made by tail duplication from; NO_BLOCK */
-    uint64_t count;   /* executions of its first instruction */
+    Vaddr start;        /* of the original; copies keep their original's */
+    uint32_t size;      /* bytes of the original */
+    uint32_t facts;     /* BlockFact */
+    BlockId copy_of;    /* made by tail duplication from; NO_BLOCK */
+    uint64_t count;     /* executions of its first instruction */
     uint64_t end_count; /* executions of its last instruction (a call in between may not return) */
     Insn *insns;
     uint32_t n_insns;
@@ -103,19 +103,20 @@ typedef struct Func {
     Vaddr entry;
     Extent *extents; /* [0] holds the entry */
     uint32_t n_extents;
-    Block *blocks;
+    Block *blocks; /* first those of the original, sorted by start; then copies and made ones */
     uint32_t n_blocks;
     size_t cap_blocks;
-    BlockId *layout; /* overlay order of placed blocks; hot part first, then n_cold copied cold ones */
+    BlockId
+        *layout; /* overlay order of placed blocks; hot part first, then n_cold copied cold ones */
     uint32_t n_layout;
     uint32_t n_cold;
     Table *tables;
     uint32_t n_tables;
-    uint64_t count;    /* executed instructions */
-    uint64_t calls;    /* executions of the entry */
-    uint32_t refused;  /* Refusal (optimizer/refusals.h); 0: not */
-    const char *why;   /* detail of the refusal; NULL */
-    bool open_jump;    /* has an indirect jump without a proven table */
+    uint64_t count;   /* executed instructions */
+    uint64_t calls;   /* executions of the entry */
+    uint32_t refused; /* Refusal (optimizer/refusals.h); 0: not */
+    const char *why;  /* detail of the refusal; NULL */
+    bool open_jump;   /* has an indirect jump without a proven table */
     bool has_calls_to_self;
     Arena *arena; /* where its arrays live */
 } Func;
@@ -128,6 +129,13 @@ typedef struct CallEdge {
     uint64_t count;
 } CallEdge;
 
+/* An extent and whose it is. */
+typedef struct ExtentRef {
+    Vaddr start;
+    Vaddr end;
+    FuncId fn;
+} ExtentRef;
+
 typedef struct Program {
     Arena *arena;
     const Image *image;
@@ -137,6 +145,8 @@ typedef struct Program {
     uint32_t n_funcs;
     CallEdge *calls;
     uint32_t n_calls;
+    ExtentRef *extents; /* of all functions, sorted by start; written by program_index_extents */
+    uint32_t n_extents;
 } Program;
 
 static inline bool same_block(BlockId left, BlockId right)
@@ -160,25 +170,34 @@ const Insn *block_last(const Block *block);
 BlockId func_block_at(const Func *fn, Vaddr start);
 /* Block (no copy) that contains the address. */
 BlockId func_block_over(const Func *fn, Vaddr addr);
-/* A new block; pointers to blocks become invalid. */
+/* A new block after all others, `start` VADDR_NONE; pointers to blocks become invalid. */
 BlockId func_add_block(Func *fn);
 /* A copy of a block, `copy_of` set, counts zero. */
 BlockId func_copy_block(Func *fn, BlockId of);
 void block_add_insn(Func *fn, BlockId block, const Insn *insn);
-/* The function whose extents contain `addr`; NULL: none. */
+/* Fills program->extents; call again when a function got another extent. */
+void program_index_extents(Program *program);
+/* The function whose extents contain `addr`; NULL: none. Needs program_index_extents. */
 Func *program_func_at(const Program *program, Vaddr addr);
 
 /*
  * Text form, one function:
  *
  *     func 0x1139 "main" count 100 calls 1
- *     A 0x1139 count 100 hot root:           (letters are block ids: A..Z, then B26, B27 …)
- *         0x1139 push rbp | 55
- *         -> B taken 70, C fall 30
+ *     extent 0x1139 0x1200 fde 3
+ *     table 0x4000 rel32 base 0x4000 goto sites 2 fallback 0x1150 : 0x1160 - 0x1170
+ *     A 0x1139 count 100 end 99 hot root align 4:   (letters are block ids: A..Z, then B26, B27
+ * ...) 0x1139 push rbp | 55
+ *         - jmp 0x1160 | e9 22 00 00 00
+ *         -> B taken 70, C fall 30, 0x1500 taken 2
  *     layout A C B | D
  *
  * The reader takes what the writer writes; bytes after '|' are decoded, the text before it is for
- * people. `jmp B` / `jcc B` without bytes make branch instructions to blocks.
+ * people. `jmp B` / `jCC B` without bytes make branch instructions (rel32) to blocks. A block's
+ * `size` is written only when it is not the sum of its instructions' sizes, `end` only when it is
+ * not `count`. `-` in place of an address is VADDR_NONE.
+ *
+ * Errors of the reader: ST_BAD_INPUT with the byte offset of the line and what is wrong with it.
  */
 void func_write_text(const Func *fn, Buffer *out);
 MUST_CHECK Status func_read_text(Arena *arena, const char *text, Func **out, Error *err);
