@@ -11,6 +11,8 @@
 #ifndef RESPIN_CORE_CFA_OPS_H
 #define RESPIN_CORE_CFA_OPS_H
 
+#include "core/bytes.h"
+
 // clang-format off
 #define CFA_OPS(X)                                                          \
     X(ADVANCE_LOC,         0x40, "",   "DWARF5 6.4.2.1")                    \
@@ -47,5 +49,22 @@
 enum CfaOp { CFA_OPS(CFA_ENUM) };
 
 enum { CFA_HIGH_MASK = 0xc0, CFA_LOW_MASK = 0x3f };
+
+/* One instruction, operands as stored: neither factored nor resolved. */
+typedef struct CfaInsn {
+    uint8_t op;     /* CfaOp */
+    uint64_t reg;
+    uint64_t value; /* the other operand, sign-extended where it is signed */
+    size_t address; /* SET_LOC: where in the cursor's range its address stands */
+    Bytes expr;
+} CfaInsn;
+
+/*
+ * Reads one instruction.
+ *
+ * encoding: DW_EH_PE_* form of addresses.
+ * Result:   false for an opcode that is not in the list. cursor->bad: operands run out.
+ */
+bool cfa_insn_read(Cursor *cursor, uint8_t encoding, CfaInsn *out);
 
 #endif

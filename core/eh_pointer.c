@@ -87,3 +87,10 @@ Status eh_pointer_read(const Image *image, Cursor *cursor, Vaddr base, Vaddr dat
     out->to = vaddr(bias + value);
     return ST_OK;
 }
+
+bool eh_pcrel4_put(Buffer *out, uint64_t at, uint64_t to)
+{
+    int64_t distance = (int64_t)(to - at);
+    buffer_u32(out, (uint32_t)distance);
+    return distance == (int32_t)distance;
+}

@@ -37,6 +37,8 @@ enum EhBase {
 
 enum { EH_INDIRECT = 0x80, EH_OMIT = 0xff };
 
+enum { EH_PCREL4 = 0x1b }; /* pc-relative, signed, 4 bytes: what outputs use throughout */
+
 typedef struct EhPointer {
     Vaddr to;     /* link-time address; of the slot that holds it when the encoding is indirect */
     Vaddr at;     /* of the pointer's own first byte (after padding when aligned) */
@@ -57,6 +59,9 @@ MUST_CHECK Status eh_pointer_read(const Image *image, Cursor *cursor, Vaddr base
 /* The number alone, in the form of `encoding`; base and indirection are not applied. An unknown
  * form sets cursor->bad. */
 uint64_t eh_value_read(Cursor *cursor, uint8_t encoding);
+
+/* Appends `to` as a 4-byte pc-relative pointer whose own address is `at`; false: out of range. */
+bool eh_pcrel4_put(Buffer *out, uint64_t at, uint64_t to);
 
 /* Bytes of a pointer; 0: not fixed (LEB128) or not known. */
 uint32_t eh_pointer_size(uint8_t encoding);

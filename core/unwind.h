@@ -109,4 +109,13 @@ MUST_CHECK Status unwind_initial_row(const Image *image, const UnwindTable *tabl
 uint32_t unwind_row_at(const UnwindRows *rows, Vaddr addr);
 bool unwind_row_equal(const UnwindRow *left, const UnwindRow *right);
 
+/*
+ * Whether code under `fde` can run at another address with rows copied to it (core/unwind_carry.c).
+ * The optimizer asks before it places a function; so rewriter/unwind.c need not refuse.
+ *
+ * Errors: ST_REFUSED with what stands against it; ST_BAD_INPUT.
+ */
+MUST_CHECK Status unwind_can_carry(const Image *image, const UnwindTable *table, const Fde *fde,
+                                   Error *err);
+
 #endif

@@ -16,19 +16,6 @@
 
 #include <string.h>
 
-enum { CFA_OP_LIMIT = 0xc1 };
-
-/* Operand letters of each opcode (core/cfa_ops.h); NULL: not known. */
-#define CFA_OPERANDS(name, opcode, operands, source) [opcode] = (operands),
-static const char *const cfa_operands[CFA_OP_LIMIT] = { CFA_OPS(CFA_OPERANDS) };
-
-typedef struct CfaInsn {
-    uint8_t op;
-    uint64_t reg;
-    uint64_t value; /* the other operand, sign-extended where it is signed */
-    Bytes expr;
-} CfaInsn;
-
 typedef struct Machine {
     Arena *arena;
     const Image *image;
@@ -83,54 +70,28 @@ static void end_row(Machine *machine, Vaddr from)
     out->rows[out->n++] = machine->row;
 }
 
-static Status read_address(const Machine *machine, Cursor *cursor, uint64_t *out, Error *err)
+/* SET_LOC's address, for its place in the table. */
+static Status resolve_address(const Machine *machine, Cursor cursor, CfaInsn *insn, Error *err)
 {
     EhPointer pointer;
-    uint64_t at = (uint64_t)(cursor->bytes.data - machine->table->bytes.data);
-    TRY(eh_pointer_read(machine->image, cursor, vaddr_add(machine->table->addr, at), VADDR_NONE,
-                        machine->cie->fde_encoding, &pointer, err));
-    *out = pointer.to.v;
+    Vaddr base =
+        vaddr_add(machine->table->addr, (uint64_t)(cursor.bytes.data - machine->table->bytes.data));
+    cursor = cursor_at(cursor.bytes, insn->address);
+    TRY(eh_pointer_read(machine->image, &cursor, base, VADDR_NONE, machine->cie->fde_encoding,
+                        &pointer, err));
+    insn->value = pointer.to.v;
     return ST_OK;
 }
 
 static Status read_insn(const Machine *machine, Cursor *cursor, CfaInsn *insn, Error *err)
 {
-    uint8_t byte = cursor_u8(cursor);
-    *insn = (CfaInsn){ .op = byte };
-    if ((byte & CFA_HIGH_MASK) != 0) {
-        insn->op = byte & CFA_HIGH_MASK;
-        insn->reg = insn->value = byte & CFA_LOW_MASK;
-    }
-    const char *letter = insn->op < CFA_OP_LIMIT ? cfa_operands[insn->op] : NULL;
-    if (letter == NULL)
+    if (!cfa_insn_read(cursor, machine->cie->fde_encoding, insn))
         return FAIL(err, ST_REFUSED, place_of(machine),
-                    "call frame instruction 0x%02x is not known", byte);
-    for (bool first = true; *letter != 0; letter++, first = false) {
-        if (*letter == 'r' && first)
-            insn->reg = cursor_uleb(cursor);
-        else if (*letter == 'r' || *letter == 'u')
-            insn->value = cursor_uleb(cursor);
-        else if (*letter == 's')
-            insn->value = (uint64_t)cursor_sleb(cursor);
-        else if (*letter == '1')
-            insn->value = cursor_u8(cursor);
-        else if (*letter == '2')
-            insn->value = cursor_u16(cursor);
-        else if (*letter == '4')
-            insn->value = cursor_u32(cursor);
-        else if (*letter == 'a')
-            TRY(read_address(machine, cursor, &insn->value, err));
-        else if (*letter == 'e') {
-            uint64_t size = cursor_uleb(cursor);
-            if (!bytes_slice(cursor->bytes, cursor->at, size, &insn->expr))
-                cursor->bad = true;
-            cursor_skip(cursor, size);
-        }
-    }
+                    "call frame instruction 0x%02x is not known", insn->op);
     if (cursor->bad)
         return FAIL(err, ST_BAD_INPUT, place_of(machine),
-                    "call frame instruction 0x%02x runs past the end of its entry", byte);
-    return ST_OK;
+                    "call frame instruction 0x%02x runs past the end of its entry", insn->op);
+    return insn->op == CFA_SET_LOC ? resolve_address(machine, *cursor, insn, err) : ST_OK;
 }
 
 static void set_rule(Machine *machine, uint64_t reg, UnwindRule rule)
