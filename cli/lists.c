@@ -1,0 +1,43 @@
+/* lists.c: the lists behind --list-…. SPDX-License-Identifier: MIT */
+#include "cli/lists.h"
+
+#include "optimizer/refusals.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+static void print_version(void)
+{
+    puts("respin " RESPIN_VERSION);
+}
+
+#define SCOPE_FUNC "function"
+#define SCOPE_TABLE "table"
+#define SCOPE_SITE "patch site"
+#define SCOPE_MODULE "module"
+#define REFUSAL_LINE(id, name, scope, sentence) name "\t" SCOPE_##scope "\t" sentence "\n"
+
+static void print_refusals(void)
+{
+    fputs(REFUSALS(REFUSAL_LINE), stdout);
+}
+
+static const struct {
+    const char *word;
+    void (*print)(void);
+} lists[] = {
+    { "--version", print_version },
+    { "--list-refusals", print_refusals },
+};
+
+bool lists_print(const char *word)
+{
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        if (strcmp(lists[i].word, word) == 0) {
+            lists[i].print();
+            return true;
+        }
+    }
+    return false;
+}
