@@ -57,11 +57,12 @@ typedef struct Patch {
 typedef struct PlanStats {
     uint32_t funcs_executed;
     uint32_t funcs_placed;
+    uint32_t funcs_stranded; /* with a loop in which original code may stay (law 4) */
     uint32_t refused[REFUSED_COUNT];          /* functions, tables, sites by reason */
     uint64_t refused_insns[REFUSED_COUNT];    /* executed instructions concerned */
     uint64_t insns_total;                     /* executed in the module */
     uint64_t insns_placed;                    /* of them inside the overlay */
-    uint64_t bounces;                         /* jumps from patched sites paid by the profile */
+    uint64_t bounces[3]; /* jumps from patched sites that the profile pays, by PatchKind */
     uint32_t patches[3];                      /* by PatchKind */
     uint32_t tables_found, tables_cloned, tables_escaping;
     uint64_t bytes_hot, bytes_cold_copied, bytes_duplicated;
@@ -88,5 +89,8 @@ typedef struct Plan {
  */
 MUST_CHECK Status optimize(Arena *arena, const Image *image, const Profile *profile,
                            const OptimizeOptions *options, const Plan **out, Error *err);
+
+/* The text of `--explain`: what is placed, patched, cloned, and what was refused and why. */
+void plan_explain(const Plan *plan, Buffer *out);
 
 #endif

@@ -35,11 +35,15 @@ typedef struct Context {
     Arena *scratch; /* reset after each pass */
     const Image *image;
     const ProfileModule *counts;
+    uint32_t module; /* index of `counts` in the profile: edges that stay inside say so */
     const UnwindTable *unwind;
     const OptimizeOptions *options;
     PlanStats *stats;
     Program *program;
     struct PatchProof *proof; /* module-wide knowledge of possible targets: patch_sites.h */
+    Patch *patches;           /* found by place_blocks; those of functions refused later as well */
+    size_t n_patches, cap_patches;
+    uint64_t hot_count; /* blocks with fewer executions go to the cold part of their function */
 } Context;
 
 typedef Status PassRun(Context *ctx, Func *fn, PassStats *stats, Error *err);
@@ -69,6 +73,17 @@ PassRun clone_tables;     /* clone_tables.c: decide clones, rewrite dispatch whe
 PassRun form_superblocks; /* superblocks.c: mutually most likely paths, tail duplication */
 PassRun order_blocks;     /* order_blocks.c: ext-TSP */
 PassRun align_loops;      /* align.c */
+
+/* refuse_module.c: what about the image as a whole forbids an overlay; ST_REFUSED with the reason. */
+MUST_CHECK Status check_module(const Image *image, const UnwindTable *unwind,
+                               const Profile *profile, const ProfileModule *counts, Error *err);
+/* plan_stats.c: what the plan amounts to by the profile; fills patch counts and statistics. */
+void measure_plan(Context *ctx, Plan *plan);
+/* order_regions.c: makes plan->regions from the layouts of the functions that were not refused. */
+void order_regions(Context *ctx, Plan *plan);
+
+/* run.c: the passes over one function. A refused function is counted; ST_OK. */
+MUST_CHECK Status run_pipeline(Context *ctx, Func *fn, Error *err);
 
 /* One checker per fact; ST_BUG when a claimed fact does not hold (facts.c). */
 MUST_CHECK Status verify_facts(const Context *ctx, const Func *fn, Facts have, Error *err);

@@ -203,7 +203,7 @@ static void cold_chains_keep_the_original_order_at_the_end(void **state)
 static void is_quick_and_repeatable_on_large_functions(void **state)
 {
     (void)state;
-    enum { N = 6000 };
+    enum { N = 2500 };
     static TspNode nodes[N];
     static TspEdge edges[2 * N];
     static uint32_t order[2][N];
