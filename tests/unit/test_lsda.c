@@ -223,6 +223,13 @@ static void pads_below_the_function_stay_reachable(void **state)
     const Lsda *lsda = carry(*state, &shape, &piece, &image);
     assert_int_equal(lsda->sites[0].landing_pad.v, CODE_AT - 0x10);
     assert_int_equal(lsda->sites[1].landing_pad.v, CODE_AT);
+
+    shape = usual; /* the only pad is the function's first byte: its offset must not be 0 */
+    shape.explicit_base = true;
+    shape.base = -0x90;
+    shape.sites[0][2] = 0;
+    lsda = carry(*state, &shape, &piece, &image);
+    assert_int_equal(lsda->sites[1].landing_pad.v, CODE_AT);
 }
 
 static void types_are_carried_in_every_encoding(void **state)

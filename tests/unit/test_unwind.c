@@ -368,6 +368,18 @@ static void set_loc_is_resolved_where_it_stands(void **state)
     assert_cfa(&rows.rows[1], 7, 32);
 }
 
+/* What a call pushed is no part of the state that comes back. */
+static void restore_state_keeps_the_arguments_size(void **state)
+{
+    static const uint8_t program[] = { CFA_REMEMBER_STATE, CFA_GNU_ARGS_SIZE, 16,
+                                       CFA_ADVANCE_LOC | 1, CFA_RESTORE_STATE };
+    UnwindRows rows;
+    Error err;
+    assert_ok(run(*state, program, sizeof(program), &rows, &err), &err);
+    assert_int_equal(rows.n, 1);
+    assert_int_equal(rows.rows[0].args_size, 16);
+}
+
 static void equal_neighbours_are_one_row(void **state)
 {
     static const uint8_t program[] = { CFA_ADVANCE_LOC | 1, CFA_DEF_CFA_OFFSET, 8,
@@ -556,6 +568,7 @@ int main(void)
         unit_test_with_arena(an_image_without_a_table_is_empty),
         unit_test_with_arena(runs_every_instruction),
         unit_test_with_arena(set_loc_is_resolved_where_it_stands),
+        unit_test_with_arena(restore_state_keeps_the_arguments_size),
         unit_test_with_arena(equal_neighbours_are_one_row),
         unit_test_with_arena(names_what_is_wrong_in_a_program),
         unit_test_with_arena(names_the_entry_that_is_malformed),
