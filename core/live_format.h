@@ -63,7 +63,8 @@ typedef struct LiveHeader {
 } LiveHeader;
 
 enum {
-    LIVE_DATA_OFFSET = 4096 + LIVE_CHUNKS * 32,
+    LIVE_DIRECTORY_OFFSET = 4096,
+    LIVE_DATA_OFFSET = LIVE_DIRECTORY_OFFSET + LIVE_CHUNKS * 32,
 };
 
 /* A mapping from which code was decoded. */

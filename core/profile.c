@@ -13,25 +13,17 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-/* True when the key says nothing: [vdso], changed files. */
-static bool key_is_empty(const ImageKey *key)
+bool profile_key_empty(const ImageKey *key)
 {
     return key->build_id_len == 0 && key->text_hash[0] == 0 && key->text_hash[1] == 0;
 }
 
-bool profile_key_equal(const ImageKey *left, const ImageKey *right)
-{
-    return left->build_id_len == right->build_id_len &&
-           memcmp(left->build_id, right->build_id, left->build_id_len) == 0 &&
-           left->text_hash[0] == right->text_hash[0] && left->text_hash[1] == right->text_hash[1];
-}
-
 const ProfileModule *profile_module_for(const Profile *profile, const Image *image)
 {
-    if (key_is_empty(&image->key))
+    if (profile_key_empty(&image->key))
         return NULL;
     for (uint32_t i = 0; i < profile->n_modules; i++)
-        if (profile_key_equal(&profile->modules[i].key, &image->key))
+        if (image_key_equal(&profile->modules[i].key, &image->key))
             return &profile->modules[i];
     return NULL;
 }
@@ -143,7 +135,10 @@ void profile_digest(const Profile *profile, char out[33])
 static Status read_all(Arena *arena, int fd, const char *path, Bytes *out, Error *err)
 {
     Buffer file = { .arena = arena };
-    uint8_t chunk[16384];
+    struct stat info;
+    if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && info.st_size > 0)
+        file.data = arena_grow(arena, NULL, &file.cap, (size_t)info.st_size, 1);
+    uint8_t chunk[1 << 16];
     for (;;) {
         ssize_t got = read(fd, chunk, sizeof chunk);
         if (got < 0 && errno == EINTR)
@@ -159,32 +154,67 @@ static Status read_all(Arena *arena, int fd, const char *path, Bytes *out, Error
     return ST_OK;
 }
 
+Status profile_slurp(Arena *arena, const char *path, Bytes *out, Error *err)
+{
+    bool standard_input = strcmp(path, "-") == 0;
+    int fd = standard_input ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return FAIL(err, ST_IO, ((Place){ path, NULL, PLACE_NO_OFFSET }), "cannot be opened: %s",
+                    strerror(errno));
+    Status status = read_all(arena, fd, path, out, err);
+    if (!standard_input)
+        close(fd);
+    return status;
+}
+
 static bool begins_with(Bytes file, const void *magic, size_t size)
 {
     return file.len >= size && memcmp(file.data, magic, size) == 0;
 }
 
-Status profile_read_bytes(Arena *arena, const char *path, Bytes file, const Profile **out,
-                          Error *err)
+static Status read_live(Arena *arena, const char *path, Bytes file, Images *images,
+                        const Profile **out, Error *err)
 {
+    LiveData live;
+    TRY(profile_parse_live(arena, path, file, &live, err));
+    return profile_build(arena, &live, images, out, err);
+}
+
+Status profile_read_bytes(Arena *arena, const char *path, Bytes file, Images *images,
+                          const Profile **out, Error *err)
+{
+    const uint64_t live_magic = LIVE_MAGIC;
     if (begins_with(file, PROFILE_TEXT_MAGIC, strlen(PROFILE_TEXT_MAGIC)))
         return profile_read_text(arena, path, file, out, err);
+    if (begins_with(file, PROFILE_MAGIC, strlen(PROFILE_MAGIC)))
+        return profile_read_compact(arena, path, file, out, err);
+    if (begins_with(file, &live_magic, sizeof live_magic))
+        return read_live(arena, path, file, images, out, err);
     return FAIL(err, ST_BAD_INPUT, ((Place){ path, NULL, 0 }),
                 "not a profile: %zu bytes that begin with none of its three magic words", file.len);
 }
 
-Status profile_read(Arena *arena, const char *path, const Profile **out, Error *err)
+/* All of the run: the file, and the live files beside it that belong to it. */
+static Status read_run(Arena *arena, const char *path, Images *images, const Profile **out,
+                       Error *err)
 {
     bool standard_input = strcmp(path, "-") == 0;
-    const char *name = standard_input ? "standard input" : path;
-    int fd = standard_input ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return FAIL(err, ST_IO, ((Place){ path, NULL, PLACE_NO_OFFSET }), "cannot be opened: %s",
-                    strerror(errno));
+    const char *name = standard_input ? "standard input" : arena_string(arena, path);
     Bytes file;
-    Status status = read_all(arena, fd, name, &file, err);
-    if (!standard_input)
-        close(fd);
-    TRY(status);
-    return profile_read_bytes(arena, name, file, out, err);
+    TRY(profile_slurp(arena, path, &file, err));
+    const Profile *base;
+    TRY(profile_read_bytes(arena, name, file, images, &base, err));
+    if (standard_input || base->run == 0) {
+        *out = base;
+        return ST_OK;
+    }
+    return profile_add_siblings(arena, name, base, images, false, NULL, out, err);
+}
+
+Status profile_read(Arena *arena, const char *path, const Profile **out, Error *err)
+{
+    Images *images = images_new(arena);
+    Status status = read_run(arena, path, images, out, err);
+    images_close(images);
+    return status;
 }

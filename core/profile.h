@@ -15,6 +15,7 @@
 #define RESPIN_CORE_PROFILE_H
 
 #include "core/image.h"
+#include "core/log.h"
 
 typedef enum EdgeKind {
     EDGE_TAKEN,     /* conditional branch, taken */
@@ -68,12 +69,13 @@ typedef struct Profile {
     const char *path;
     ProfileModule *modules;
     uint32_t n_modules;
-    const char *command;    /* as started, words joined; "" unknown */
-    uint32_t n_processes;   /* that contributed */
-    bool complete;          /* false: still live, or the writer was killed */
-    bool counting_stopped;  /* the disk was full at some time: counts are a lower bound */
-    bool sampled;           /* burst mode: counts are scaled samples */
-    bool detached;          /* part of the run was native and not counted */
+    const char *command;   /* as started, words joined; "" unknown */
+    uint32_t n_processes;  /* that contributed */
+    uint64_t run;          /* its number; live files beside it that bear it belong to it; 0: none */
+    bool complete;         /* false: still live, or the writer was killed */
+    bool counting_stopped; /* the disk was full at some time: counts are a lower bound */
+    bool sampled;          /* burst mode: counts are scaled samples */
+    bool detached;         /* part of the run was native and not counted */
     uint64_t outside_insns; /* executed outside every module (generated code), not in any block */
     const char *const *remarks; /* what could not be done exactly, for people; sorted, no doubles */
     uint32_t n_remarks;
@@ -91,6 +93,12 @@ MUST_CHECK Status profile_read(Arena *arena, const char *path, const Profile **o
 
 /* Writes the compact form to a temporary name beside `path` and renames it. Deterministic. */
 MUST_CHECK Status profile_write(const Profile *profile, const char *path, Error *err);
+/*
+ * The end of a run: turns the live file at `path`, and the live files of its children that have
+ * ended, into the compact form at `path`, and removes the children's. Files of children that live
+ * on stay; every reader adds them. On failure everything is as it was. May be done again later.
+ */
+MUST_CHECK Status profile_finish(const char *path, const Log *log, Error *err);
 /* Writes the text form into `out`. */
 void profile_write_text(const Profile *profile, Buffer *out);
 

@@ -6,6 +6,9 @@
  *   profile_text.c   the text form          docs/formats/profile-text.md
  *   profile_file.c   the compact form       docs/formats/profile.md
  *   profile_live.c   the live form          docs/formats/live.md
+ *   profile_run.c    a run's live files together; the end of a run
+ *   profile_images.c the files that were mapped, opened once
+ *   profile_weave.c  overlapping runs → blocks that do not overlap
  *   profile_build.c  runs and counters of one process → blocks and edges
  *   profile_merge.c  sums
  *
@@ -14,10 +17,13 @@
 #ifndef RESPIN_CORE_PROFILE_PARTS_H
 #define RESPIN_CORE_PROFILE_PARTS_H
 
+#include "core/live_format.h"
 #include "core/profile.h"
 
 /* First bytes of the text form. */
 #define PROFILE_TEXT_MAGIC "respin-profile-text 1"
+/* Of the compact form, 8 bytes. */
+#define PROFILE_MAGIC "RSPNPRF1"
 enum { INSN_SIZE_MAX = 15 };
 
 /* Counts never wrap: a sum that does not fit stays at the largest value. Associative. */
@@ -37,11 +43,115 @@ int profile_entry_order(const void *left, const void *right);
  */
 MUST_CHECK Status profile_check(const Profile *profile, const char *file, Error *err);
 
-bool profile_key_equal(const ImageKey *left, const ImageKey *right);
+/* A run of instructions that was executed `count` times from its first to its last. */
+typedef struct Run {
+    uint64_t start;
+    uint32_t size; /* bytes, at least 1 */
+    uint32_t n_insns;
+    uint32_t last; /* offset of the last instruction; 0 where `sizes` says it or nobody knows */
+    bool falls;    /* every execution went on to the address behind it without a branch */
+    bool ends;     /* the last instruction is a branch */
+    const uint8_t *sizes; /* of each instruction; NULL: not known */
+    uint64_t count;
+} Run;
 
-/* What profile_read does, from bytes in memory; fuzzers start here. Bytes are borrowed. */
-MUST_CHECK Status profile_read_bytes(Arena *arena, const char *path, Bytes file,
+typedef struct Woven {
+    ProfileBlock *blocks; /* sorted */
+    uint32_t n_blocks;
+    ProfileEdge *falls; /* EDGE_FALL where a block ends without a branch; sorted; to_module is 0 */
+    uint32_t n_falls;
+} Woven;
+
+/*
+ * Blocks from runs; result in `arena`. `runs` is sorted in place.
+ * leaders:      addresses at which a block begins when an instruction does.
+ * split_counts: a block also begins where the count changes.
+ */
+void profile_weave(Arena *arena, Run *runs, size_t n, const uint64_t *leaders, size_t n_leaders,
+                   bool split_counts, Woven *out);
+
+/* Sorts edges and sums those that are equal but for the count; the new number. */
+uint32_t profile_sum_edges(ProfileEdge *edges, uint32_t n,
+                           int (*order)(const void *, const void *));
+
+/* True when the key says nothing: [vdso], changed files. */
+bool profile_key_empty(const ImageKey *key);
+
+/* What one live file says, bounds checked: every index is inside its table, every run in its map.
+ */
+typedef struct LiveData {
+    const char *path;
+    LiveHeader header;
+    const LiveMap *maps;
+    uint32_t n_maps;
+    const LiveBlock *blocks;
+    uint32_t n_blocks;
+    const LiveEdge *edges;
+    uint32_t n_edges;
+    const uint64_t *counters; /* sums over threads */
+    uint32_t n_counters;
+} LiveData;
+
+/* The count of counter `id`; 0 when the file never had room for it. */
+static inline uint64_t live_count(const LiveData *live, uint64_t id)
+{
+    return id < live->n_counters ? live->counters[id] : 0;
+}
+
+MUST_CHECK Status profile_parse_live(Arena *arena, const char *path, Bytes file, LiveData *out,
+                                     Error *err);
+
+/* Files that code was mapped from; one set serves all processes of a run. */
+typedef struct Images Images;
+Images *images_new(Arena *arena);
+void images_close(Images *images);
+
+/* Where the code of a LiveMap comes from. */
+typedef struct MapSource {
+    const char *path;   /* of the module; NULL: generated code, in no module */
+    ImageKey key;       /* empty: no file, or another one by now */
+    const Image *image; /* NULL: none */
+    Bytes vdso;         /* our own, to be believed only where it decodes as recorded */
+    uint64_t bias;      /* run-time address minus bias = address in the module */
+    const char *remark; /* why the file was not used; NULL */
+} MapSource;
+
+/* `remark` is in the arena of images_new. */
+void images_find(Images *images, const LiveMap *map, MapSource *out);
+
+/* Blocks and edges of one process. */
+MUST_CHECK Status profile_build(Arena *arena, const LiveData *live, Images *images,
+                                const Profile **out, Error *err);
+
+/*
+ * Adds to `base` what the live files of its run beside `path` say (`OUT.live-RUN-PID-N`).
+ * only_ended: leaves alone those that a living process still writes to.
+ * used:       may be NULL; the paths of the files that went in.
+ * A file that cannot be read becomes a remark.
+ */
+typedef struct LivePaths {
+    const char **paths;
+    size_t n, cap;
+    uint32_t n_alive; /* left alone */
+} LivePaths;
+MUST_CHECK Status profile_add_siblings(Arena *arena, const char *path, const Profile *base,
+                                       Images *images, bool only_ended, LivePaths *used,
+                                       const Profile **out, Error *err);
+
+/* A whole file into the arena; "-" is standard input. */
+MUST_CHECK Status profile_slurp(Arena *arena, const char *path, Bytes *out, Error *err);
+
+/* What profile_read does, from bytes in memory and without the files beside them; fuzzers start
+ * here. Bytes are borrowed. */
+MUST_CHECK Status profile_read_bytes(Arena *arena, const char *path, Bytes file, Images *images,
                                      const Profile **out, Error *err);
+/* The payload of the compact form, and the file round it. Apart, so that tests can break either. */
+void profile_encode(const Profile *profile, Buffer *out);
+MUST_CHECK Status profile_decode(Arena *arena, const char *path, Bytes payload, const Profile **out,
+                                 Error *err);
+MUST_CHECK Status profile_seal(Bytes payload, Buffer *out, Error *err);
+MUST_CHECK Status profile_read_compact(Arena *arena, const char *path, Bytes file,
+                                       const Profile **out, Error *err);
 MUST_CHECK Status profile_read_text(Arena *arena, const char *path, Bytes file, const Profile **out,
                                     Error *err);
 

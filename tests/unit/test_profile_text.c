@@ -9,7 +9,8 @@
 
 static Status read_text(Arena *arena, const char *text, const Profile **out, Error *err)
 {
-    return profile_read_bytes(arena, "t", (Bytes){ (const uint8_t *)text, strlen(text) }, out, err);
+    return profile_read_bytes(arena, "t", (Bytes){ (const uint8_t *)text, strlen(text) },
+                              images_new(arena), out, err);
 }
 
 static const char *write_text(Arena *arena, const Profile *profile)

@@ -1,0 +1,416 @@
+/*
+ * profile_build.c: the records and counters of one process → blocks and edges of its modules.
+ *
+ *     LiveBlock (run-time addresses, may overlap)      ProfileBlock (link-time addresses, apart)
+ *     its counters: taken 7, not taken 3          →    count 10, edges taken 7 and fall 3
+ *
+ * A run's count is the sum of its exit counters, so counts are as exact as the VM's edges. What is
+ * a leader is observed: the targets of all counted transfers, from any module; not where the VM
+ * happened to cut a run. A return is booked with the call that it comes back to whenever an
+ * executed call ends at its target, whether or not the VM's prediction found it; so counts do not
+ * depend on the depth of that prediction.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "core/insn.h"
+#include "core/profile_parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct BuildModule {
+    const char *path;
+    ImageKey key;
+    Run *runs;
+    uint64_t *leaders;
+    ProfileEdge *edges;   /* that leave it */
+    ProfileEdge *entries; /* from other modules and from generated code */
+    bool foreign_code;    /* something was executed that the file does not hold */
+    size_t n_runs, runs_cap, n_leaders, leaders_cap, n_edges, edges_cap, n_entries, entries_cap;
+} BuildModule;
+
+typedef struct BuildMap {
+    MapSource source;
+    uint32_t module; /* MODULE_NONE: generated code */
+} BuildMap;
+
+/* The end of an executed call, where its callee comes back to. */
+typedef struct CallEnd {
+    uint32_t module;
+    uint64_t end;
+    uint64_t from; /* the call */
+} CallEnd;
+
+typedef struct Target {
+    uint32_t module;
+    uint64_t addr; /* in it; run-time when there is none */
+} Target;
+
+typedef struct Build {
+    Arena *arena;
+    Arena *scratch;
+    const LiveData *live;
+    BuildMap *maps;
+    BuildModule *modules;
+    size_t n_modules, modules_cap;
+    CallEnd *calls; /* sorted before indirect edges are read */
+    size_t n_calls, calls_cap;
+    const char **remarks;
+    size_t n_remarks, remarks_cap;
+    uint64_t outside_insns;
+} Build;
+
+static void add_remark(Build *build, const char *remark)
+{
+    for (size_t i = 0; i < build->n_remarks; i++)
+        if (strcmp(build->remarks[i], remark) == 0)
+            return;
+    build->remarks = arena_grow(build->arena, build->remarks, &build->remarks_cap,
+                                build->n_remarks + 1, sizeof *build->remarks);
+    build->remarks[build->n_remarks++] = remark;
+}
+
+static uint32_t module_of_source(Build *build, const MapSource *source)
+{
+    bool keyless = profile_key_empty(&source->key);
+    for (size_t i = 0; i < build->n_modules; i++) {
+        const BuildModule *module = &build->modules[i];
+        bool same = keyless
+                        ? profile_key_empty(&module->key) && strcmp(module->path, source->path) == 0
+                        : image_key_equal(&module->key, &source->key);
+        if (same)
+            return (uint32_t)i;
+    }
+    build->modules = arena_grow(build->scratch, build->modules, &build->modules_cap,
+                                build->n_modules + 1, sizeof *build->modules);
+    build->modules[build->n_modules] =
+        (BuildModule){ .path = arena_string(build->arena, source->path), .key = source->key };
+    return (uint32_t)build->n_modules++;
+}
+
+static void find_modules(Build *build, Images *images)
+{
+    const LiveData *live = build->live;
+    build->maps = arena_many(build->scratch, BuildMap, live->n_maps);
+    for (uint32_t i = 0; i < live->n_maps; i++) {
+        BuildMap *map = &build->maps[i];
+        images_find(images, &live->maps[i], &map->source);
+        map->module = MODULE_NONE;
+        if (map->source.path != NULL)
+            map->module = module_of_source(build, &map->source);
+        if (map->source.remark != NULL)
+            add_remark(build, arena_string(build->arena, map->source.remark));
+    }
+}
+
+/* ---- addresses ---------------------------------------------------------------------------- */
+
+static Target in_map(const Build *build, uint32_t map, uint64_t address)
+{
+    if (map == LIVE_NO_MAP || build->maps[map].module == MODULE_NONE)
+        return (Target){ MODULE_NONE, address };
+    return (Target){ build->maps[map].module, address - build->maps[map].source.bias };
+}
+
+/* A direct branch from `map`: to the same mapping most often, else to the newest one there. */
+static Target locate(const Build *build, uint32_t map, uint64_t address)
+{
+    const LiveMap *maps = build->live->maps;
+    if (map != LIVE_NO_MAP && address >= maps[map].start && address < maps[map].end)
+        return in_map(build, map, address);
+    for (uint32_t i = build->live->n_maps; i-- > 0;)
+        if (address >= maps[i].start && address < maps[i].end)
+            return in_map(build, i, address);
+    return (Target){ MODULE_NONE, address };
+}
+
+/* ---- edges -------------------------------------------------------------------------------- */
+
+static void add_leader(Build *build, Target target)
+{
+    if (target.module == MODULE_NONE)
+        return;
+    BuildModule *module = &build->modules[target.module];
+    module->leaders = arena_grow(build->scratch, module->leaders, &module->leaders_cap,
+                                 module->n_leaders + 1, sizeof *module->leaders);
+    module->leaders[module->n_leaders++] = target.addr;
+}
+
+static void add_entry(Build *build, EdgeKind kind, Target target, uint64_t count)
+{
+    BuildModule *module = &build->modules[target.module];
+    module->entries = arena_grow(build->scratch, module->entries, &module->entries_cap,
+                                 module->n_entries + 1, sizeof *module->entries);
+    module->entries[module->n_entries++] = (ProfileEdge){
+        .from = VADDR_NONE,
+        .to = vaddr(target.addr),
+        .to_module = target.module,
+        .kind = (uint8_t)kind,
+        .count = count,
+    };
+}
+
+static void add_edge(Build *build, EdgeKind kind, Target from, Target to, uint64_t count)
+{
+    if (count > 0)
+        add_leader(build, to);
+    if (count > 0 && to.module != MODULE_NONE && to.module != from.module)
+        add_entry(build, kind, to, count);
+    if (from.module == MODULE_NONE)
+        return;
+    BuildModule *module = &build->modules[from.module];
+    module->edges = arena_grow(build->scratch, module->edges, &module->edges_cap,
+                               module->n_edges + 1, sizeof *module->edges);
+    module->edges[module->n_edges++] = (ProfileEdge){
+        .from = vaddr(from.addr),
+        .to = vaddr(to.addr),
+        .to_module = to.module,
+        .kind = (uint8_t)kind,
+        .count = count,
+    };
+}
+
+static void add_call(Build *build, Target from, Target end)
+{
+    if (from.module == MODULE_NONE)
+        return;
+    build->calls = arena_grow(build->scratch, build->calls, &build->calls_cap, build->n_calls + 1,
+                              sizeof *build->calls);
+    build->calls[build->n_calls++] = (CallEnd){ from.module, end.addr, from.addr };
+}
+
+static int order_calls(const void *left, const void *right)
+{
+    const CallEnd *a = left;
+    const CallEnd *b = right;
+    if (a->module != b->module)
+        return a->module < b->module ? -1 : 1;
+    if (a->end != b->end)
+        return a->end < b->end ? -1 : 1;
+    return (a->from > b->from) - (a->from < b->from);
+}
+
+static int order_call_end(const void *key, const void *call)
+{
+    const CallEnd *a = key;
+    const CallEnd *b = call;
+    if (a->module != b->module)
+        return a->module < b->module ? -1 : 1;
+    return (a->end > b->end) - (a->end < b->end);
+}
+
+/* ---- runs --------------------------------------------------------------------------------- */
+
+/* Executions of the run; and whether it has any counter that is not zero. */
+static uint64_t run_count(const LiveData *live, const LiveBlock *block, bool *used)
+{
+    uint64_t first = live_count(live, block->counter);
+    uint64_t second = 0;
+    if (block->end == LIVE_END_COND || block->end == LIVE_END_CALL ||
+        block->end == LIVE_END_CALL_IND || block->end == LIVE_END_SYSCALL)
+        second = live_count(live, (uint64_t)block->counter + 1);
+    *used = first != 0 || second != 0;
+    return block->end == LIVE_END_COND ? count_add(first, second) : first;
+}
+
+static Bytes code_of(const BuildMap *map, uint64_t addr, uint32_t size)
+{
+    Bytes code = { NULL, 0 };
+    if (map->source.image != NULL)
+        image_bytes_at(map->source.image, vaddr(addr), size, &code);
+    else if (!bytes_slice(map->source.vdso, addr, size, &code))
+        code = (Bytes){ NULL, 0 };
+    return code;
+}
+
+/* Sizes of the run's instructions, from the bytes of its file; NULL when those are not what was
+ * executed. */
+static const uint8_t *decode_sizes(Build *build, const LiveBlock *block, uint64_t addr)
+{
+    Bytes code = code_of(&build->maps[block->map], addr, block->size);
+    if (code.len != block->size)
+        return NULL;
+    uint8_t *sizes = arena_many(build->scratch, uint8_t, block->n_insns);
+    uint32_t at = 0;
+    uint32_t last = 0;
+    uint32_t n = 0;
+    for (; at < block->size && n < block->n_insns; n++) {
+        uint8_t flow;
+        Vaddr target;
+        Bytes rest = { code.data + at, code.len - at };
+        if (!insn_decode_fast(rest, vaddr(addr + at), &sizes[n], &flow, &target))
+            return NULL;
+        last = at;
+        at += sizes[n];
+    }
+    return n == block->n_insns && at == block->size && last == block->last ? sizes : NULL;
+}
+
+static void add_run(Build *build, const LiveBlock *block, Target start, uint64_t count)
+{
+    BuildModule *module = &build->modules[start.module];
+    Run run = { .start = start.addr,
+                .size = block->size,
+                .n_insns = block->n_insns,
+                .last = block->last,
+                .falls = block->end == LIVE_END_FALL,
+                .ends = block->end < LIVE_END_FALL,
+                .sizes = decode_sizes(build, block, start.addr),
+                .count = count };
+    if (run.sizes == NULL && build->maps[block->map].source.image != NULL &&
+        !module->foreign_code) {
+        module->foreign_code = true;
+        add_remark(build, arena_printf(build->arena,
+                                       "%s: code was executed that its file does not hold: sizes "
+                                       "of instructions there are not known",
+                                       module->path));
+    }
+    module->runs = arena_grow(build->scratch, module->runs, &module->runs_cap, module->n_runs + 1,
+                              sizeof *module->runs);
+    module->runs[module->n_runs++] = run;
+}
+
+/* The edges that a run's own counters tell. */
+static void add_run_edges(Build *build, const LiveBlock *block)
+{
+    uint64_t first = live_count(build->live, block->counter);
+    uint64_t second = live_count(build->live, (uint64_t)block->counter + 1);
+    Target last = in_map(build, block->map, block->start + block->last);
+    Target end = in_map(build, block->map, block->start + block->size);
+    switch ((LiveEnd)block->end) {
+    case LIVE_END_COND:
+        add_edge(build, EDGE_TAKEN, last, locate(build, block->map, block->target), first);
+        add_edge(build, EDGE_FALL, last, end, second);
+        break;
+    case LIVE_END_JUMP:
+        add_edge(build, EDGE_JUMP, last, locate(build, block->map, block->target), first);
+        break;
+    case LIVE_END_CALL:
+    case LIVE_END_CALL_IND:
+        if (block->end == LIVE_END_CALL && first > 0)
+            add_edge(build, EDGE_CALL, last, locate(build, block->map, block->target), first);
+        if (second > 0)
+            add_edge(build, EDGE_RETURN_TO, last, end, second);
+        add_call(build, last, end);
+        break;
+    case LIVE_END_SYSCALL:
+        if (second > 0)
+            add_edge(build, EDGE_SYSCALL, last, end, second);
+        break;
+    case LIVE_END_JUMP_IND:
+    case LIVE_END_RET:
+    case LIVE_END_FALL:
+    case LIVE_END_PARTIAL:
+        break;
+    }
+}
+
+static void read_blocks(Build *build)
+{
+    const LiveData *live = build->live;
+    for (uint32_t i = 0; i < live->n_blocks; i++) {
+        const LiveBlock *block = &live->blocks[i];
+        bool used;
+        uint64_t count = run_count(live, block, &used);
+        if (!used)
+            continue;
+        Target start = in_map(build, block->map, block->start);
+        uint64_t insns;
+        if (start.module != MODULE_NONE)
+            add_run(build, block, start, count);
+        else if (__builtin_mul_overflow(count, (uint64_t)block->n_insns, &insns))
+            build->outside_insns = UINT64_MAX;
+        else
+            build->outside_insns = count_add(build->outside_insns, insns);
+        add_run_edges(build, block);
+    }
+    if (build->n_calls > 1)
+        qsort(build->calls, build->n_calls, sizeof *build->calls, order_calls);
+}
+
+/* Indirect branches: one record for each target seen. */
+static void read_edges(Build *build)
+{
+    const LiveData *live = build->live;
+    for (uint32_t i = 0; i < live->n_edges; i++) {
+        const LiveEdge *edge = &live->edges[i];
+        const LiveBlock *block = &live->blocks[edge->block];
+        uint64_t count = live_count(live, edge->counter);
+        if (count == 0)
+            continue;
+        Target from = in_map(build, block->map, block->start + block->last);
+        Target to = edge->map != LIVE_NO_MAP ? in_map(build, edge->map, edge->target)
+                                             : locate(build, LIVE_NO_MAP, edge->target);
+        if (block->end == LIVE_END_JUMP_IND) {
+            add_edge(build, EDGE_JUMP_IND, from, to, count);
+        } else if (block->end == LIVE_END_CALL_IND) {
+            add_edge(build, EDGE_CALL_IND, from, to, count);
+        } else {
+            CallEnd key = { to.module, to.addr, 0 };
+            const CallEnd *call = build->n_calls == 0 ? NULL
+                                                      : bsearch(&key, build->calls, build->n_calls,
+                                                                sizeof key, order_call_end);
+            if (call != NULL)
+                add_edge(build, EDGE_RETURN_TO, (Target){ to.module, call->from }, to, count);
+            else
+                add_edge(build, EDGE_RET, from, to, count);
+        }
+    }
+}
+
+/* ---- the result --------------------------------------------------------------------------- */
+
+static ProfileModule finish_module(Build *build, BuildModule *from, uint32_t index)
+{
+    ProfileModule module = { .path = from->path, .key = from->key };
+    Woven woven;
+    profile_weave(build->arena, from->runs, from->n_runs, from->leaders, from->n_leaders, true,
+                  &woven);
+    module.blocks = woven.blocks;
+    module.n_blocks = woven.n_blocks;
+    ProfileEdge *edges = arena_many(build->arena, ProfileEdge, from->n_edges + woven.n_falls);
+    for (size_t i = 0; i < from->n_edges; i++)
+        edges[i] = from->edges[i];
+    for (size_t i = 0; i < woven.n_falls; i++) {
+        edges[from->n_edges + i] = woven.falls[i];
+        edges[from->n_edges + i].to_module = index;
+    }
+    module.edges = edges;
+    module.n_edges =
+        profile_sum_edges(edges, (uint32_t)(from->n_edges + woven.n_falls), profile_edge_order);
+    module.entries =
+        arena_copy(build->arena, from->n_entries > 0 ? from->entries : &(ProfileEdge){ 0 },
+                   from->n_entries * sizeof *from->entries);
+    module.n_entries =
+        profile_sum_edges(module.entries, (uint32_t)from->n_entries, profile_entry_order);
+    return module;
+}
+
+Status profile_build(Arena *arena, const LiveData *live, Images *images, const Profile **out,
+                     Error *err)
+{
+    Build build = { .arena = arena, .scratch = arena_new(), .live = live };
+    find_modules(&build, images);
+    read_blocks(&build);
+    read_edges(&build);
+    Profile *profile = arena_one(arena, Profile);
+    *profile = (Profile){
+        .path = live->path,
+        .command = arena_string(arena, live->header.command),
+        .n_processes = 1,
+        .run = live->header.run,
+        .complete = (live->header.flags & LIVE_ENDED) != 0,
+        .counting_stopped = (live->header.flags & LIVE_STOPPED) != 0,
+        .detached = (live->header.flags & LIVE_DETACHED) != 0,
+        .outside_insns = build.outside_insns,
+        .remarks = build.remarks,
+        .n_remarks = (uint32_t)build.n_remarks,
+        .n_modules = (uint32_t)build.n_modules,
+        .modules = arena_many(arena, ProfileModule, build.n_modules),
+    };
+    for (uint32_t i = 0; i < profile->n_modules; i++)
+        profile->modules[i] = finish_module(&build, &build.modules[i], i);
+    arena_free(build.scratch);
+    *out = profile;
+    return profile_check(profile, live->path, err);
+}

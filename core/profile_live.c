@@ -1,0 +1,205 @@
+/*
+ * profile_live.c: reads the live form, of a run that goes on, has ended or was killed.
+ *
+ * The file may be written to while it is read: only what the counts in its header cover is looked
+ * at, and they are read once. docs/formats/live.md describes the bytes.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "core/profile_parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct LiveReader {
+    Arena *arena;
+    const char *path;
+    Bytes file;
+    LiveHeader header;
+    const LiveChunk *chunks; /* copied */
+} LiveReader;
+
+static Place at_chunk(const LiveReader *reader, uint32_t chunk)
+{
+    return (Place){ reader->path, "chunk directory", (uint64_t)chunk * sizeof(LiveChunk) };
+}
+
+static Status read_header(LiveReader *reader, Error *err)
+{
+    Place at = { reader->path, "header", 0 };
+    Bytes header;
+    if (!bytes_slice(reader->file, 0, sizeof reader->header, &header))
+        return FAIL(err, ST_BAD_INPUT, at, "ends after %zu bytes (%zu)", reader->file.len,
+                    sizeof reader->header);
+    memcpy(&reader->header, header.data, sizeof reader->header);
+    reader->header.command[LIVE_PATH_MAX - 1] = '\0';
+    if (reader->header.version != LIVE_VERSION)
+        return FAIL(err, ST_BAD_INPUT, at, "version %u of the live form (%d is known)",
+                    reader->header.version, LIVE_VERSION);
+    if (reader->header.n_chunks > LIVE_CHUNKS)
+        return FAIL(err, ST_BAD_INPUT, at, "%u chunks (%d)", reader->header.n_chunks, LIVE_CHUNKS);
+    return ST_OK;
+}
+
+static Status read_directory(LiveReader *reader, Error *err)
+{
+    Bytes bytes;
+    uint32_t n = reader->header.n_chunks;
+    if (!bytes_slice(reader->file, LIVE_DIRECTORY_OFFSET, (uint64_t)n * sizeof(LiveChunk), &bytes))
+        return FAIL(err, ST_BAD_INPUT, at_chunk(reader, 0), "%u chunks run past the end", n);
+    reader->chunks = arena_copy(reader->arena, bytes.data, bytes.len);
+    uint64_t room = reader->file.len;
+    for (uint32_t i = 0; i < n; i++) {
+        const LiveChunk *chunk = &reader->chunks[i];
+        if (!bytes_slice(reader->file, chunk->offset, chunk->size, &bytes))
+            return FAIL(err, ST_BAD_INPUT, at_chunk(reader, i),
+                        "0x%" PRIx64 " bytes at 0x%" PRIx64 " run past the end of the file (0x%zx)",
+                        chunk->size, chunk->offset, reader->file.len);
+        if (chunk->size > room)
+            return FAIL(err, ST_BAD_INPUT, at_chunk(reader, i),
+                        "0x%" PRIx64 " bytes, more than the file has beside the others (0x%" PRIx64
+                        ")",
+                        chunk->size, room);
+        room -= chunk->size;
+    }
+    return ST_OK;
+}
+
+/* All `n` records of one kind, copied together. Chunks of a kind are in order and without holes. */
+static Status read_records(LiveReader *reader, LiveChunkKind kind, const char *name, uint64_t n,
+                           size_t record_size, const void **out, Error *err)
+{
+    Place at = { reader->path, name, PLACE_NO_OFFSET };
+    if (n > reader->file.len / record_size)
+        return FAIL(err, ST_BAD_INPUT, at, "%" PRIu64 " records in a file of %zu bytes", n,
+                    reader->file.len);
+    uint8_t *records = arena_array(reader->arena, n, record_size);
+    uint64_t have = 0;
+    for (uint32_t i = 0; i < reader->header.n_chunks && have < n; i++) {
+        const LiveChunk *chunk = &reader->chunks[i];
+        if (chunk->kind != (uint32_t)kind)
+            continue;
+        if (chunk->first != have)
+            return FAIL(err, ST_BAD_INPUT, at_chunk(reader, i),
+                        "%s from record %" PRIu64 " (%" PRIu64 " is next)", name, chunk->first,
+                        have);
+        uint64_t fit = chunk->size / record_size;
+        uint64_t take = fit < n - have ? fit : n - have;
+        memcpy(records + have * record_size, reader->file.data + chunk->offset, take * record_size);
+        have += take;
+    }
+    if (have < n)
+        return FAIL(err, ST_BAD_INPUT, at, "%" PRIu64 " records, chunks hold %" PRIu64, n, have);
+    *out = records;
+    return ST_OK;
+}
+
+/* Sums each counter over the threads' chunks. Counters beyond the file (its disk was full) are 0.
+ */
+static void sum_counters(const LiveReader *reader, LiveData *out)
+{
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < reader->header.n_chunks; i++) {
+        const LiveChunk *chunk = &reader->chunks[i];
+        if (chunk->kind == LIVE_COUNTERS && chunk->first < reader->file.len / sizeof(uint64_t) &&
+            chunk->first + chunk->size / sizeof(uint64_t) > most)
+            most = chunk->first + chunk->size / sizeof(uint64_t);
+    }
+    if (most > reader->header.n_counters)
+        most = reader->header.n_counters;
+    uint64_t *counters = arena_many(reader->arena, uint64_t, most);
+    for (uint32_t i = 0; i < reader->header.n_chunks; i++) {
+        const LiveChunk *chunk = &reader->chunks[i];
+        uint64_t n = chunk->size / sizeof(uint64_t);
+        const uint8_t *at = reader->file.data + chunk->offset;
+        for (uint64_t j = 0; chunk->kind == LIVE_COUNTERS && j < n && chunk->first < most - j; j++)
+            counters[chunk->first + j] =
+                count_add(counters[chunk->first + j], load_u64(at + j * sizeof(uint64_t)));
+    }
+    out->counters = counters;
+    out->n_counters = (uint32_t)most;
+}
+
+static Status check_maps(const LiveData *live, Error *err)
+{
+    for (uint32_t i = 0; i < live->n_maps; i++) {
+        const LiveMap *map = &live->maps[i];
+        Place at = { live->path, "maps", (uint64_t)i * sizeof *map };
+        if (map->start >= map->end)
+            return FAIL(err, ST_BAD_INPUT, at, "from 0x%" PRIx64 " to 0x%" PRIx64, map->start,
+                        map->end);
+        if (memchr(map->path, '\0', sizeof map->path) == NULL)
+            return FAIL(err, ST_BAD_INPUT, at, "a path without an end");
+    }
+    return ST_OK;
+}
+
+static Status check_blocks(const LiveData *live, Error *err)
+{
+    for (uint32_t i = 0; i < live->n_blocks; i++) {
+        const LiveBlock *block = &live->blocks[i];
+        Place at = { live->path, "blocks", (uint64_t)i * sizeof *block };
+        if (block->map != LIVE_NO_MAP && block->map >= live->n_maps)
+            return FAIL(err, ST_BAD_INPUT, at, "in map %u (of %u)", block->map, live->n_maps);
+        if (block->end > LIVE_END_PARTIAL)
+            return FAIL(err, ST_BAD_INPUT, at, "ends in way %u (to %d)", block->end,
+                        LIVE_END_PARTIAL);
+        if (block->n_insns == 0 || block->n_insns > block->size || block->last >= block->size ||
+            block->size > UINT64_MAX - block->start)
+            return FAIL(err, ST_BAD_INPUT, at, "%u instructions in %u bytes, the last at %u",
+                        block->n_insns, block->size, block->last);
+        const LiveMap *map = block->map != LIVE_NO_MAP ? &live->maps[block->map] : NULL;
+        if (map != NULL && (block->start < map->start || block->start >= map->end))
+            return FAIL(err, ST_BAD_INPUT, at,
+                        "0x%" PRIx64 " outside its map from 0x%" PRIx64 " to 0x%" PRIx64,
+                        block->start, map->start, map->end);
+    }
+    return ST_OK;
+}
+
+static Status check_edges(const LiveData *live, Error *err)
+{
+    for (uint32_t i = 0; i < live->n_edges; i++) {
+        const LiveEdge *edge = &live->edges[i];
+        Place at = { live->path, "edges", (uint64_t)i * sizeof *edge };
+        if (edge->block >= live->n_blocks)
+            return FAIL(err, ST_BAD_INPUT, at, "leaves block %u (of %u)", edge->block,
+                        live->n_blocks);
+        uint32_t end = live->blocks[edge->block].end;
+        if (end != LIVE_END_JUMP_IND && end != LIVE_END_CALL_IND && end != LIVE_END_RET)
+            return FAIL(err, ST_BAD_INPUT, at, "leaves block %u, which ends in way %u", edge->block,
+                        end);
+        if (edge->map != LIVE_NO_MAP && edge->map >= live->n_maps)
+            return FAIL(err, ST_BAD_INPUT, at, "into map %u (of %u)", edge->map, live->n_maps);
+    }
+    return ST_OK;
+}
+
+Status profile_parse_live(Arena *arena, const char *path, Bytes file, LiveData *out, Error *err)
+{
+    LiveReader reader = { .arena = arena, .path = path, .file = file };
+    TRY(read_header(&reader, err));
+    TRY(read_directory(&reader, err));
+    const LiveHeader *header = &reader.header;
+    *out = (LiveData){ .path = path, .header = *header };
+    const void *maps;
+    const void *blocks;
+    const void *edges;
+    TRY(read_records(&reader, LIVE_MAPS, "maps", header->n_maps, sizeof(LiveMap), &maps, err));
+    TRY(read_records(&reader, LIVE_BLOCKS, "blocks", header->n_blocks, sizeof(LiveBlock), &blocks,
+                     err));
+    TRY(read_records(&reader, LIVE_EDGES, "edges", header->n_edges, sizeof(LiveEdge), &edges, err));
+    if (header->n_maps >= LIVE_NO_MAP || header->n_blocks > UINT32_MAX ||
+        header->n_edges > UINT32_MAX)
+        return FAIL(err, ST_BAD_INPUT, ((Place){ path, "header", 0 }), "more records than 32 bits");
+    out->maps = maps;
+    out->n_maps = (uint32_t)header->n_maps;
+    out->blocks = blocks;
+    out->n_blocks = (uint32_t)header->n_blocks;
+    out->edges = edges;
+    out->n_edges = (uint32_t)header->n_edges;
+    sum_counters(&reader, out);
+    TRY(check_maps(out, err));
+    TRY(check_blocks(out, err));
+    return check_edges(out, err);
+}

@@ -1,0 +1,286 @@
+/*
+ * profile_merge.c: the sum of profiles.
+ *
+ *     A: |a b c d| 5       B: |a b| 2 |c d| 3       A + B: |a b| 7 |c d| 8, a-b falls 5 + …
+ *
+ * The leaders of the sum are the leaders, and the ends of blocks, of all its parts; nothing depends
+ * on the counts or on the order of the parts, so sums of sums are sums: (A + B) + C = A + (B + C).
+ * Modules come out sorted by path and key.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "core/profile_parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A module of the sum, and which modules of the parts it is the sum of. */
+typedef struct MergeModule {
+    const char *path; /* the first in order, when parts call it differently */
+    ImageKey key;
+    uint32_t index; /* in the result */
+    const ProfileModule **parts;
+    const uint32_t **numbers; /* of each part's profile: its module → MergeModule */
+    size_t n_parts, parts_cap, numbers_cap;
+} MergeModule;
+
+typedef struct Merge {
+    Arena *arena;
+    Arena *scratch;
+    MergeModule *modules;
+    size_t n_modules, modules_cap;
+} Merge;
+
+uint32_t profile_sum_edges(ProfileEdge *edges, uint32_t n, int (*order)(const void *, const void *))
+{
+    if (n == 0)
+        return 0;
+    qsort(edges, n, sizeof *edges, order);
+    uint32_t kept = 0;
+    for (uint32_t i = 1; i < n; i++) {
+        if (order(&edges[kept], &edges[i]) == 0)
+            edges[kept].count = count_add(edges[kept].count, edges[i].count);
+        else
+            edges[++kept] = edges[i];
+    }
+    return kept + 1;
+}
+
+static bool same_module(const MergeModule *into, const ProfileModule *module)
+{
+    if (profile_key_empty(&into->key) || profile_key_empty(&module->key))
+        return profile_key_empty(&into->key) && profile_key_empty(&module->key) &&
+               strcmp(into->path, module->path) == 0;
+    return image_key_equal(&into->key, &module->key);
+}
+
+static uint32_t find_module(Merge *merge, const ProfileModule *module)
+{
+    for (size_t i = 0; i < merge->n_modules; i++)
+        if (same_module(&merge->modules[i], module))
+            return (uint32_t)i;
+    merge->modules = arena_grow(merge->scratch, merge->modules, &merge->modules_cap,
+                                merge->n_modules + 1, sizeof *merge->modules);
+    merge->modules[merge->n_modules] = (MergeModule){ .path = module->path, .key = module->key };
+    return (uint32_t)merge->n_modules++;
+}
+
+/* Modules that nothing is known of but their name stay out unless an edge names them. */
+static bool *modules_that_matter(Arena *scratch, const Profile *profile)
+{
+    bool *matter = arena_many(scratch, bool, profile->n_modules);
+    for (uint32_t i = 0; i < profile->n_modules; i++) {
+        const ProfileModule *module = &profile->modules[i];
+        if (module->n_blocks + module->n_entries + module->n_read_pages > 0 || module->text_written)
+            matter[i] = true;
+        for (uint32_t j = 0; j < module->n_edges; j++)
+            if (module->edges[j].to_module != MODULE_NONE)
+                matter[module->edges[j].to_module] = true;
+    }
+    return matter;
+}
+
+static void add_profile(Merge *merge, const Profile *profile)
+{
+    const bool *matter = modules_that_matter(merge->scratch, profile);
+    uint32_t *numbers = arena_many(merge->scratch, uint32_t, profile->n_modules);
+    for (uint32_t i = 0; i < profile->n_modules; i++) {
+        const ProfileModule *module = &profile->modules[i];
+        if (!matter[i])
+            continue;
+        numbers[i] = find_module(merge, module);
+        MergeModule *into = &merge->modules[numbers[i]];
+        if (strcmp(module->path, into->path) < 0)
+            into->path = module->path;
+        into->parts = arena_grow(merge->scratch, into->parts, &into->parts_cap, into->n_parts + 1,
+                                 sizeof *into->parts);
+        into->numbers = arena_grow(merge->scratch, into->numbers, &into->numbers_cap,
+                                   into->n_parts + 1, sizeof *into->numbers);
+        into->numbers[into->n_parts] = numbers;
+        into->parts[into->n_parts++] = module;
+    }
+}
+
+static int order_modules(const void *left, const void *right)
+{
+    const MergeModule *a = *(const MergeModule *const *)left;
+    const MergeModule *b = *(const MergeModule *const *)right;
+    int order = strcmp(a->path, b->path);
+    if (order == 0)
+        order = memcmp(a->key.text_hash, b->key.text_hash, sizeof a->key.text_hash);
+    if (order == 0)
+        order = memcmp(a->key.build_id, b->key.build_id, sizeof a->key.build_id);
+    return order;
+}
+
+static void merge_blocks(Merge *merge, const MergeModule *from, Woven *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < from->n_parts; i++)
+        n += from->parts[i]->n_blocks;
+    Run *runs = arena_many(merge->scratch, Run, n);
+    uint64_t *leaders = arena_many(merge->scratch, uint64_t, 2 * n);
+    n = 0;
+    for (size_t i = 0; i < from->n_parts; i++) {
+        for (uint32_t j = 0; j < from->parts[i]->n_blocks; j++, n++) {
+            const ProfileBlock *block = &from->parts[i]->blocks[j];
+            runs[n] = (Run){ .start = block->start.v,
+                             .size = block->size,
+                             .n_insns = block->n_insns,
+                             .sizes = block->insn_sizes,
+                             .count = block->count };
+            leaders[2 * n] = block->start.v;
+            leaders[2 * n + 1] = block->start.v + block->size;
+        }
+    }
+    profile_weave(merge->arena, runs, n, leaders, 2 * n, false, out);
+}
+
+/* Copies `n` edges to `out`, their modules renumbered. */
+static void renumber(const Merge *merge, const uint32_t *numbers, const ProfileEdge *edges,
+                     uint32_t n, ProfileEdge *out)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        out[i] = edges[i];
+        if (edges[i].to_module != MODULE_NONE)
+            out[i].to_module = merge->modules[numbers[edges[i].to_module]].index;
+    }
+}
+
+static void merge_edges(const Merge *merge, const MergeModule *from, const Woven *woven,
+                        ProfileModule *out)
+{
+    size_t n = woven->n_falls;
+    size_t n_entries = 0;
+    for (size_t i = 0; i < from->n_parts; i++) {
+        n += from->parts[i]->n_edges;
+        n_entries += from->parts[i]->n_entries;
+    }
+    out->edges = arena_many(merge->arena, ProfileEdge, n);
+    out->entries = arena_many(merge->arena, ProfileEdge, n_entries);
+    for (uint32_t i = 0; i < woven->n_falls; i++) {
+        out->edges[i] = woven->falls[i];
+        out->edges[i].to_module = from->index;
+    }
+    n = woven->n_falls;
+    n_entries = 0;
+    for (size_t i = 0; i < from->n_parts; i++) {
+        const ProfileModule *part = from->parts[i];
+        renumber(merge, from->numbers[i], part->edges, part->n_edges, out->edges + n);
+        renumber(merge, from->numbers[i], part->entries, part->n_entries, out->entries + n_entries);
+        n += part->n_edges;
+        n_entries += part->n_entries;
+    }
+    out->n_edges = profile_sum_edges(out->edges, (uint32_t)n, profile_edge_order);
+    out->n_entries = profile_sum_edges(out->entries, (uint32_t)n_entries, profile_entry_order);
+}
+
+static int order_pages(const void *left, const void *right)
+{
+    const Vaddr *a = left;
+    const Vaddr *b = right;
+    return (a->v > b->v) - (a->v < b->v);
+}
+
+static void merge_pages(const Merge *merge, const MergeModule *from, ProfileModule *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < from->n_parts; i++) {
+        n += from->parts[i]->n_read_pages;
+        out->text_written = out->text_written || from->parts[i]->text_written;
+    }
+    out->read_pages = arena_many(merge->arena, Vaddr, n);
+    if (n == 0)
+        return;
+    n = 0;
+    for (size_t i = 0; i < from->n_parts; i++)
+        for (uint32_t j = 0; j < from->parts[i]->n_read_pages; j++)
+            out->read_pages[n++] = from->parts[i]->read_pages[j];
+    qsort(out->read_pages, n, sizeof *out->read_pages, order_pages);
+    for (size_t i = 0; i < n; i++)
+        if (i == 0 || out->read_pages[i].v != out->read_pages[i - 1].v)
+            out->read_pages[out->n_read_pages++] = out->read_pages[i];
+}
+
+static void merge_modules(Merge *merge, Profile *out)
+{
+    MergeModule **sorted = arena_many(merge->scratch, MergeModule *, merge->n_modules);
+    for (size_t i = 0; i < merge->n_modules; i++)
+        sorted[i] = &merge->modules[i];
+    if (merge->n_modules > 1)
+        qsort(sorted, merge->n_modules, sizeof *sorted, order_modules);
+    for (size_t i = 0; i < merge->n_modules; i++)
+        sorted[i]->index = (uint32_t)i;
+    out->n_modules = (uint32_t)merge->n_modules;
+    out->modules = arena_many(merge->arena, ProfileModule, merge->n_modules);
+    for (size_t i = 0; i < merge->n_modules; i++) {
+        ProfileModule *module = &out->modules[i];
+        Woven woven;
+        *module = (ProfileModule){ .path = arena_string(merge->arena, sorted[i]->path),
+                                   .key = sorted[i]->key };
+        merge_blocks(merge, sorted[i], &woven);
+        module->blocks = woven.blocks;
+        module->n_blocks = woven.n_blocks;
+        merge_edges(merge, sorted[i], &woven, module);
+        merge_pages(merge, sorted[i], module);
+    }
+}
+
+/* What is said of the run as a whole. Of commands the first in order is kept. */
+static void merge_facts(const Profile *part, bool first, Profile *out)
+{
+    if (part->command[0] != '\0' &&
+        (out->command[0] == '\0' || strcmp(part->command, out->command) < 0))
+        out->command = part->command;
+    out->n_processes = part->n_processes > UINT32_MAX - out->n_processes
+                           ? UINT32_MAX
+                           : out->n_processes + part->n_processes;
+    out->run = first || out->run == part->run ? part->run : 0;
+    out->complete = out->complete && part->complete;
+    out->counting_stopped = out->counting_stopped || part->counting_stopped;
+    out->sampled = out->sampled || part->sampled;
+    out->detached = out->detached || part->detached;
+    out->outside_insns = count_add(out->outside_insns, part->outside_insns);
+}
+
+static int order_strings(const void *left, const void *right)
+{
+    return strcmp(*(const char *const *)left, *(const char *const *)right);
+}
+
+static void merge_remarks(Arena *arena, const Profile *const *profiles, uint32_t n, Profile *out)
+{
+    size_t total = 0;
+    for (uint32_t i = 0; i < n; i++)
+        total += profiles[i]->n_remarks;
+    const char **remarks = arena_many(arena, const char *, total);
+    out->remarks = remarks;
+    if (total == 0)
+        return;
+    total = 0;
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t j = 0; j < profiles[i]->n_remarks; j++)
+            remarks[total++] = profiles[i]->remarks[j];
+    qsort(remarks, total, sizeof *remarks, order_strings);
+    for (size_t i = 0; i < total; i++)
+        if (i == 0 || strcmp(remarks[i], remarks[out->n_remarks - 1]) != 0)
+            remarks[out->n_remarks++] = arena_string(arena, remarks[i]);
+}
+
+Status profile_merge(Arena *arena, const Profile *const *profiles, uint32_t n, const Profile **out,
+                     Error *err)
+{
+    Merge merge = { .arena = arena, .scratch = arena_new() };
+    Profile *sum = arena_one(arena, Profile);
+    *sum = (Profile){ .path = n > 0 ? profiles[0]->path : "", .command = "", .complete = true };
+    for (uint32_t i = 0; i < n; i++) {
+        add_profile(&merge, profiles[i]);
+        merge_facts(profiles[i], i == 0, sum);
+    }
+    sum->command = arena_string(arena, sum->command);
+    merge_remarks(arena, profiles, n, sum);
+    merge_modules(&merge, sum);
+    arena_free(merge.scratch);
+    *out = sum;
+    return profile_check(sum, sum->path, err);
+}
