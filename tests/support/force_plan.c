@@ -58,8 +58,11 @@ static uint32_t decode_all(Maker *maker, const Fde *fde, Insn **out)
     return n;
 }
 
+/* Code outside .text (PLT stubs), and signal trampolines: unwinders know those by their bytes. */
 static bool is_skipped(const Maker *maker, const Fde *fde)
 {
+    if (maker->unwind->cies[fde->cie].is_signal)
+        return true;
     for (uint32_t i = 1; i < maker->image->n_sections; i++) {
         const Section *section = &maker->image->sections[i];
         if (fde->start.v >= section->addr.v && fde->start.v - section->addr.v < section->size &&
