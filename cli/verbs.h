@@ -12,6 +12,7 @@
 
 // clang-format off
 #define VERBS(X) \
+    X(check)     \
     X(info)      \
     /* the last one */
 // clang-format on
