@@ -13,6 +13,8 @@ const Pass pipeline[] = {
     { "attach-counts",   attach_counts,    FACT_CFG | FACT_TABLES,                 FACT_COUNTS,  0           },
     { "place-blocks",    place_blocks,     FACT_CFG | FACT_TABLES | FACT_COUNTS,   FACT_PLACED,  0           },
     { "order-blocks",    order_blocks,     FACT_CFG | FACT_COUNTS | FACT_PLACED,   FACT_LAYOUT,  0           },
+    { "form-superblocks", form_superblocks, FACT_COUNTS | FACT_PLACED | FACT_LAYOUT, 0,          FACT_LAYOUT },
+    { "order-again",     order_blocks,     FACT_CFG | FACT_COUNTS | FACT_PLACED,   FACT_LAYOUT,  0           },
     { "align-loops",     align_loops,      FACT_CFG | FACT_COUNTS | FACT_LAYOUT,   0,            0           },
 };
 // clang-format on
