@@ -60,11 +60,20 @@ Liveness liveness_of(Arena *arena, const Func *fn)
 {
     Liveness liveness = { fn, arena_many(arena, Live, fn->n_blocks),
                           arena_many(arena, Live, fn->n_blocks) };
+    /* Transfer is bitwise, so two runs through a block tell all: what it reads, what it lets pass.
+     */
+    Live *reads = arena_many(arena, Live, fn->n_blocks);
+    Live *passes = arena_many(arena, Live, fn->n_blocks);
+    for (uint32_t i = 0; i < fn->n_blocks; i++) {
+        reads[i] = into(&fn->blocks[i], (Live){ 0, 0 }, 0);
+        passes[i] = into(&fn->blocks[i], LIVE_ALL, 0);
+    }
     for (bool changed = true; changed;) {
         changed = false;
         for (uint32_t i = fn->n_blocks; i-- > 0;) {
-            const Block *block = &fn->blocks[i];
-            Live out = out_of(&liveness, block), in = into(block, out, 0);
+            Live out = out_of(&liveness, &fn->blocks[i]);
+            Live in = join(reads[i], (Live){ out.regs & passes[i].regs,
+                                             (uint8_t)(out.flags & passes[i].flags) });
             changed |= in.regs != liveness.in[i].regs || in.flags != liveness.in[i].flags;
             liveness.in[i] = in;
             liveness.out[i] = out;
