@@ -1,0 +1,23 @@
+/*
+ * Writes the live profile (core/live_format.h). live_new_counters, live_add_block and live_add_edge
+ * are in vm.h. Everything here takes code_lock as held, or runs before there are other threads.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef RESPIN_PROFILER_LIVE_H
+#define RESPIN_PROFILER_LIVE_H
+
+#include "profiler/thread.h"
+
+/* Makes this process's live file; `command` is for people. Never fails: see LIVE_STOPPED. */
+void live_start(Vm *vm, const char *command);
+/* Gives a new slot its counters (os->counters_mapped, cpu.counter). */
+void live_attach_thread(Thread *thread);
+/* In a forked child, whose only thread is `thread`: a file of its own, counters zero. */
+void live_fork_child(Vm *vm, Thread *thread);
+/* Says that the process ended in order. Can be taken back when an execve fails after all. */
+void live_mark(uint32_t flag, bool on);
+/* The file's name; NULL: there is none. */
+const char *live_path(void);
+
+#endif

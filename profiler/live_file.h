@@ -1,0 +1,33 @@
+/*
+ * The live profile as a file: it is opened by name for each change and closed again, so that the
+ * guest never meets a file descriptor of the VM's.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef RESPIN_PROFILER_LIVE_FILE_H
+#define RESPIN_PROFILER_LIVE_FILE_H
+
+#include "profiler/vm.h"
+
+enum { LIVE_NAME_MAX = 4352 };
+
+typedef struct LiveFile {
+    char path[LIVE_NAME_MAX];
+    uint64_t size; /* allocated end: no store to a mapping of it can find the disk full */
+} LiveFile;
+
+/*
+ * Makes an empty file: `out` for the process that the user started, else (or when `out` already
+ * holds the live profile of this run) out.live-RUN-PID-N. False: the system said no.
+ */
+bool live_file_create(LiveFile *file, const VmOptions *options);
+/* Allocates [offset, offset + size). False: the disk, or the process's file limit, is full. */
+bool live_file_allocate(LiveFile *file, uint64_t offset, uint64_t size);
+/* Maps allocated bytes at `at`, over what is there. */
+bool live_file_map(const LiveFile *file, void *at, uint64_t offset, uint64_t size);
+/* Copies memory into allocated bytes. */
+bool live_file_write(const LiveFile *file, uint64_t offset, const void *from, uint64_t size);
+/* Gives the file the name that readers look for. */
+bool live_file_publish(LiveFile *file, const VmOptions *options);
+
+#endif

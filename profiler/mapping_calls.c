@@ -1,0 +1,165 @@
+/*
+ * mapping_calls.c: brk, mmap, munmap, mprotect, mremap, madvise.
+ *
+ * Calls that touch no code and none of the VM go straight to the kernel. Those that do run under
+ * the lock of the table of code, and decoded code is forgotten afterwards. What would harm the VM
+ * is refused with ENOMEM, as if the addresses were out of the guest's reach.
+ *
+ * brk is the VM's own: the kernel's would grow from the end of respin-vm, not of the guest.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "profiler/mapping_calls.h"
+#include "profiler/maps.h"
+#include "profiler/memory.h"
+
+#include <asm/errno.h>
+#include <asm/unistd.h>
+#include <linux/mman.h>
+
+static struct {
+    volatile uint32_t lock;
+    uint64_t start;
+    uint64_t now;
+} heap;
+
+static bool succeeded(const Call *call)
+{
+    return call->result >= 0 || call->result < -4095;
+}
+
+static CallFate refuse(Call *call, int64_t code)
+{
+    call->result = -code;
+    return CALL_DONE;
+}
+
+/* ---- brk ---------------------------------------------------------------------------------- */
+
+void brk_init(uint64_t start)
+{
+    heap.start = heap.now = start;
+}
+
+static bool heap_resize(uint64_t wanted)
+{
+    uint64_t old_end = page_up(heap.now);
+    uint64_t new_end = page_up(wanted);
+    if (new_end < old_end)
+        return raw_syscall(__NR_munmap, (long)new_end, (long)(old_end - new_end), 0, 0, 0, 0) == 0;
+    if (new_end == old_end)
+        return true;
+    long got =
+        raw_syscall(__NR_mmap, (long)old_end, (long)(new_end - old_end), PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    return got == (long)old_end;
+}
+
+CallFate call_brk(Thread *thread, Call *call)
+{
+    (void)thread;
+    uint64_t wanted = call->arg[0];
+    vm_lock(&heap.lock);
+    if (wanted >= heap.start && wanted < UINT64_C(1) << 47 && heap_resize(wanted))
+        heap.now = wanted;
+    call->result = (int64_t)heap.now;
+    vm_unlock(&heap.lock);
+    return CALL_DONE;
+}
+
+/* ---- mappings ----------------------------------------------------------------------------- */
+
+/* Runs a call that may change code in up to two ranges; the kernel's view of them is taken over. */
+static CallFate pass_changing(Thread *thread, Call *call, const uint64_t range[4])
+{
+    maps_lock();
+    CallFate fate = syscall_pass(thread, call);
+    if (fate == CALL_DONE)
+        for (int i = 0; i < 4; i += 2)
+            if (range[i] < range[i + 1])
+                maps_refresh(range[i], range[i + 1]);
+    maps_unlock();
+    if (fate == CALL_DONE)
+        for (int i = 0; i < 4; i += 2)
+            if (range[i] < range[i + 1])
+                interp_invalidate(range[i], range[i + 1]);
+    return fate;
+}
+
+CallFate call_mmap(Thread *thread, Call *call)
+{
+    uint64_t start = call->arg[0];
+    uint64_t size = page_up(call->arg[1]);
+    uint64_t prot = call->arg[2];
+    uint64_t flags = call->arg[3];
+    bool fixed = (flags & MAP_FIXED) != 0;
+    bool executable = (prot & PROT_EXEC) != 0;
+    if (fixed && memory_is_vm(start, start + size))
+        return refuse(call, ENOMEM);
+    if (!executable && !(fixed && maps_touch_code(start, start + size)))
+        return syscall_pass(thread, call);
+    maps_lock();
+    CallFate fate = syscall_pass(thread, call);
+    bool mapped = fate == CALL_DONE && succeeded(call);
+    uint64_t at = (uint64_t)call->result;
+    if (mapped) {
+        maps_remove(at, at + size);
+        long fd = (flags & MAP_ANONYMOUS) != 0 ? -1 : (int32_t)call->arg[4];
+        bool checked = (prot & PROT_WRITE) != 0 || (flags & MAP_PRIVATE) == 0;
+        if (executable)
+            maps_add(at, at + size, fd, call->arg[5], checked);
+    }
+    maps_unlock();
+    if (mapped)
+        interp_invalidate(at, at + size);
+    return fate;
+}
+
+CallFate call_munmap(Thread *thread, Call *call)
+{
+    uint64_t start = call->arg[0];
+    uint64_t end = page_up(start + call->arg[1]);
+    if (memory_is_vm(start, end))
+        return refuse(call, EINVAL);
+    if (!maps_touch_code(start, end))
+        return syscall_pass(thread, call);
+    return pass_changing(thread, call, (uint64_t[4]){ start, end, 0, 0 });
+}
+
+CallFate call_mprotect(Thread *thread, Call *call)
+{
+    uint64_t start = call->arg[0];
+    uint64_t end = page_up(start + call->arg[1]);
+    if (memory_is_vm(start, end))
+        return refuse(call, ENOMEM);
+    if ((call->arg[2] & PROT_EXEC) == 0 && !maps_touch_code(start, end))
+        return syscall_pass(thread, call);
+    return pass_changing(thread, call, (uint64_t[4]){ start, end, 0, 0 });
+}
+
+CallFate call_mremap(Thread *thread, Call *call)
+{
+    uint64_t from = call->arg[0];
+    uint64_t from_end = page_up(from + call->arg[1]);
+    uint64_t size = page_up(call->arg[2]);
+    bool fixed = (call->arg[3] & MREMAP_FIXED) != 0;
+    uint64_t to = fixed ? call->arg[4] : 0;
+    uint64_t to_end = fixed ? to + size : 0;
+    if (memory_is_vm(from, from_end) || (fixed && memory_is_vm(to, to_end)))
+        return refuse(call, EFAULT);
+    if (!maps_touch_code(from, from_end) && !(fixed && maps_touch_code(to, to_end)))
+        return syscall_pass(thread, call);
+    /* Code that moved to an address of the kernel's choice is found when it is first jumped to. */
+    return pass_changing(thread, call, (uint64_t[4]){ from, from_end, to, to_end });
+}
+
+CallFate call_madvise(Thread *thread, Call *call)
+{
+    uint64_t start = call->arg[0];
+    uint64_t end = page_up(start + call->arg[1]);
+    if (memory_is_vm(start, end))
+        return refuse(call, ENOMEM);
+    if (!maps_touch_code(start, end))
+        return syscall_pass(thread, call);
+    return pass_changing(thread, call, (uint64_t[4]){ start, end, 0, 0 });
+}

@@ -1,0 +1,21 @@
+/*
+ * System calls that change the guest's address space.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef RESPIN_PROFILER_MAPPING_CALLS_H
+#define RESPIN_PROFILER_MAPPING_CALLS_H
+
+#include "profiler/syscalls.h"
+
+/* Where the guest's heap begins. */
+void brk_init(uint64_t start);
+
+CallFate call_brk(Thread *thread, Call *call);
+CallFate call_mmap(Thread *thread, Call *call);
+CallFate call_munmap(Thread *thread, Call *call);
+CallFate call_mprotect(Thread *thread, Call *call);
+CallFate call_mremap(Thread *thread, Call *call);
+CallFate call_madvise(Thread *thread, Call *call);
+
+#endif

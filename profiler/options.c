@@ -1,0 +1,91 @@
+/*
+ * options.c: the command line of respin-vm.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "profiler/options.h"
+#include "profiler/text.h"
+
+bool options_read(VmOptions *options, Start *start, char *const *argv, const char **problem)
+{
+    const char *value;
+    uint64_t i = 1;
+    for (; argv[i] != NULL && !text_equal(argv[i], "--"); i++) {
+        const char *word = argv[i];
+        if ((value = text_after(word, "--out=")) != NULL)
+            options->out = value;
+        else if ((value = text_after(word, "--respin=")) != NULL)
+            options->respin = value;
+        else if ((value = text_after(word, "--vm=")) != NULL)
+            options->vm = value;
+        else if ((value = text_after(word, "--zydis=")) != NULL)
+            options->zydis = value;
+        else if ((value = text_after(word, "--model=")) != NULL)
+            options->model_out = value;
+        else if ((value = text_after(word, "--name=")) != NULL)
+            start->name = value;
+        else if ((value = text_after(word, "--run=")) != NULL)
+            options->run = text_parse(&value, 16);
+        else if (text_equal(word, "--no-follow"))
+            options->no_follow = true;
+        else if (text_equal(word, "--first"))
+            start->is_first = true;
+        else if (text_equal(word, "--child"))
+            options->is_child = true;
+        else
+            return *problem = word, false;
+    }
+    *problem = "this program is started by `respin profile`";
+    if (argv[i] == NULL || argv[i + 1] == NULL || argv[i + 2] == NULL || options->vm == NULL)
+        return false;
+    start->program = argv[i + 1];
+    start->first = i + 2;
+    if (start->name == NULL)
+        start->name = start->program;
+    return true;
+}
+
+/* A vector of words whose texts lie one after the other in `text`. */
+typedef struct Words {
+    const char **argv;
+    size_t n;
+    char *at;
+    char *end;
+} Words;
+
+static void put_word(Words *words, const char *key, const char *value)
+{
+    if (value == NULL)
+        return;
+    size_t key_len = strlen(key);
+    size_t value_len = strlen(value);
+    if (key_len + value_len + 1 > (size_t)(words->end - words->at))
+        vm_die("paths too long for an execve, bytes", key_len + value_len);
+    words->argv[words->n++] = words->at;
+    memcpy(words->at, key, key_len);
+    memcpy(words->at + key_len, value, value_len + 1);
+    words->at += key_len + value_len + 1;
+}
+
+size_t options_to_argv(const VmOptions *options, const char *name, OptionText *text,
+                       const char **argv)
+{
+    Words words = { argv, 0, text->bytes, text->bytes + sizeof text->bytes };
+    Text run;
+    text_start(&run);
+    text_put_hex(&run, options->run);
+    put_word(&words, "", options->vm);
+    put_word(&words, "--vm=", options->vm);
+    put_word(&words, "--zydis=", options->zydis);
+    put_word(&words, "--out=", options->out);
+    put_word(&words, "--respin=", options->respin);
+    put_word(&words, "--model=", options->model_out);
+    put_word(&words, "--run=", run.bytes);
+    put_word(&words, "--name=", name);
+    if (options->no_follow)
+        put_word(&words, "--no-follow", "");
+    if (options->is_child)
+        put_word(&words, "--child", "");
+    put_word(&words, "--", "");
+    return words.n;
+}

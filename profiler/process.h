@@ -1,0 +1,25 @@
+/*
+ * Processes: fork, execve, the end, and the guest's own name.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef RESPIN_PROFILER_PROCESS_H
+#define RESPIN_PROFILER_PROCESS_H
+
+#include "profiler/syscalls.h"
+
+/* Remembers which file the guest is (what /proc/self/exe must lead to). */
+void process_set_exe(const char *path);
+/* Absolute, without links. */
+const char *process_exe(void);
+/* The guest string at `path` names this process's /proc/.../exe. */
+bool process_is_own_exe(uint64_t path);
+
+/* clone without CLONE_VM. */
+long process_fork(Thread *thread, const Call *call, uint64_t flags, uint64_t child_stack);
+/* exit_group, or the last thread's exit. */
+__attribute__((noreturn)) void process_end(Thread *thread, uint64_t status);
+CallFate process_execve(Thread *thread, Call *call);
+CallFate process_execveat(Thread *thread, Call *call);
+
+#endif
