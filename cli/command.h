@@ -64,9 +64,10 @@ typedef struct Verb {
     const char *help;    /* paragraphs, each line under 80 columns, ends with a newline */
     const OptionRow *options;
     size_t options_size;          /* of the options struct */
+    const void *options_default;  /* what it holds before; NULL: zeroes */
     bool options_stop_at_operand; /* the first operand and all after it go to `rest` */
     bool hidden;                  /* not in `respin help` */
-    /* Runs with command->options parsed. `options` points to the zeroed and filled struct. */
+    /* Runs with command->options parsed. `options` points to the filled struct. */
     Status (*run)(Command *command, const void *options, Error *err);
 } Verb;
 

@@ -92,7 +92,9 @@ static int run_verb(const Verb *verb, char **argv)
     Error err = { .place = NOWHERE };
     bool help = false;
     command.log = (Log){ write_log, &command };
-    void *options = arena_alloc(command.arena, verb->options_size);
+    void *options = verb->options_default != NULL
+                        ? arena_copy(command.arena, verb->options_default, verb->options_size)
+                        : arena_alloc(command.arena, verb->options_size);
     Status status = options_parse(&command, verb, argv, options, &help, &err);
     if (status == ST_OK && help)
         options_print_help(verb);

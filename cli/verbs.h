@@ -12,6 +12,8 @@
 
 // clang-format off
 #define VERBS(X) \
+    X(profile)   \
+    X(compare)   \
     X(check)     \
     X(info)      \
     /* the last one */
