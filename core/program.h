@@ -78,8 +78,9 @@ typedef struct Extent {
 } Extent;
 
 typedef enum TableForm {
-    TABLE_ABS64, /* 8-byte absolute addresses (relocated in position-independent images) */
-    TABLE_REL32, /* 4-byte signed offsets from `base` */
+    TABLE_ABS64,      /* 8-byte absolute addresses (relocated in position-independent images) */
+    TABLE_REL32,      /* 4-byte signed offsets from `base`, which in a clone moves along with it */
+    TABLE_REL32_BASE, /* clones only: 4-byte signed offsets from the original's `base` */
 } TableForm;
 
 /* A jump table or computed-goto table whose bounds are proven. */
@@ -89,7 +90,7 @@ typedef struct Table {
     uint8_t new_form; /* TableForm of the clone */
     bool clone;       /* the overlay gets its own */
     bool is_goto;     /* more than one dispatch site */
-    Vaddr base;       /* TABLE_REL32: what offsets count from */
+    Vaddr base;       /* TABLE_REL32, TABLE_REL32_BASE: what offsets count from */
     uint32_t n;       /* entries */
     Vaddr *entries;   /* targets, original addresses; VADDR_NONE: not a code address: the clone's
                          entry leads to `fallback` */

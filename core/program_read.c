@@ -196,7 +196,7 @@ static Status read_extent(Reader *reader)
 
 static Status read_form(Reader *reader, uint8_t *out)
 {
-    for (uint8_t i = 0; i <= TABLE_REL32; i++) {
+    for (uint8_t i = 0; i <= TABLE_REL32_BASE; i++) {
         if (take(reader, form_words[i])) {
             *out = i;
             return ST_OK;

@@ -19,7 +19,9 @@ const size_t n_fact_words = sizeof fact_words / sizeof fact_words[0];
 const char *const succ_words[] = {
     [SUCC_FALL] = "fall", [SUCC_TAKEN] = "taken", [SUCC_TABLE] = "table",
 };
-const char *const form_words[] = { [TABLE_ABS64] = "abs64", [TABLE_REL32] = "rel32" };
+const char *const form_words[] = {
+    [TABLE_ABS64] = "abs64", [TABLE_REL32] = "rel32", [TABLE_REL32_BASE] = "base32",
+};
 // clang-format on
 
 __attribute__((format(printf, 2, 3))) static void print(Buffer *out, const char *format, ...)
@@ -96,7 +98,7 @@ static void print_extents(const Func *fn, Buffer *out)
 static void print_table(const Table *table, Buffer *out)
 {
     print(out, "table 0x%" PRIx64 " %s", table->addr.v, form_words[table->form]);
-    if (table->form == TABLE_REL32)
+    if (table->form == TABLE_REL32 || (table->clone && table->new_form == TABLE_REL32_BASE))
         print(out, " base 0x%" PRIx64, table->base.v);
     if (table->is_goto)
         print(out, " goto");

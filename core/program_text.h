@@ -16,6 +16,6 @@ typedef struct FactWord {
 extern const FactWord fact_words[];
 extern const size_t n_fact_words;
 extern const char *const succ_words[SUCC_TABLE + 1];
-extern const char *const form_words[TABLE_REL32 + 1];
+extern const char *const form_words[TABLE_REL32_BASE + 1];
 
 #endif

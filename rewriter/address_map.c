@@ -81,9 +81,10 @@ static void put_tables(const Overlay *overlay, Buffer *out)
         const Table *table = &overlay->plan->program->funcs[clone->fn.i].tables[clone->table];
         buffer_uleb(out, clone->at.v - at);
         buffer_uleb(out, table->n);
-        buffer_u8(out, (uint8_t)(table->form << 1 | table->new_form));
+        bool has_base = table->form != TABLE_ABS64 || table->new_form == TABLE_REL32_BASE;
+        buffer_u8(out, (uint8_t)(table->form << 2 | table->new_form));
         buffer_sleb(out, (int64_t)(table->addr.v - old));
-        buffer_sleb(out, table->form == TABLE_REL32 ? (int64_t)(table->base.v - table->addr.v) : 0);
+        buffer_sleb(out, has_base ? (int64_t)(table->base.v - table->addr.v) : 0);
         at = clone->at.v;
         old = table->addr.v;
     }
@@ -187,8 +188,8 @@ static bool read_tables(Arena *arena, Cursor *cursor, MapFile *map)
         uint8_t forms = cursor_u8(cursor);
         old += (uint64_t)cursor_sleb(cursor);
         *table = (MapTable){ .at = { at }, .old = { old }, .n = (uint32_t)n };
-        table->form = forms >> 1 & 1;
-        table->new_form = forms & 1;
+        table->form = forms >> 2 & 1;
+        table->new_form = forms & 3;
         table->base.v = old + (uint64_t)cursor_sleb(cursor);
         uint64_t size = n * (table->new_form == TABLE_ABS64 ? 8 : 4);
         if (n > UINT32_MAX || at < map->tables_at.v || at - map->tables_at.v > map->tables_size ||

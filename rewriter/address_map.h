@@ -27,7 +27,7 @@ typedef struct MapRun {
 typedef struct MapTable {
     NewAddr at;
     Vaddr old;
-    Vaddr base; /* of the original's entries, TABLE_REL32 */
+    Vaddr base; /* of the original's entries, TABLE_REL32; of the clone's, TABLE_REL32_BASE */
     uint32_t n;
     uint8_t form;     /* TableForm of the original */
     uint8_t new_form; /* and of the clone */

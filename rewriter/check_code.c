@@ -212,8 +212,8 @@ static bool new_entry(const Check *check, const MapTable *table, uint32_t i, uin
     Bytes bytes;
     if (!image_bytes_at(check->output, vaddr(table->at.v + (uint64_t)i * size), size, &bytes))
         return false;
-    *target = size == 8 ? load_u64(bytes.data)
-                        : table->at.v + shift + (uint64_t)(int32_t)load_u32(bytes.data);
+    uint64_t base = table->new_form == TABLE_REL32_BASE ? table->base.v : table->at.v + shift;
+    *target = size == 8 ? load_u64(bytes.data) : base + (uint64_t)(int32_t)load_u32(bytes.data);
     return true;
 }
 

@@ -5,7 +5,8 @@
  *     T: A-T  B-T  C-T   =>    T': A'-T'  B'-T'  C-T'     (C is not placed: its original)
  *
  * A TABLE_REL32 clone counts from its own start when the original did, else from the original's
- * base moved along with it. A TABLE_ABS64 clone needs final addresses: fixed images only.
+ * base moved along with it; a TABLE_REL32_BASE clone counts from the original's base, which a
+ * register holds as before. A TABLE_ABS64 clone needs final addresses: fixed images only.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -85,7 +86,8 @@ static Status emit_entry(const Overlay *overlay, const Clone *clone, const Table
         return ST_OK;
     }
     uint64_t shift = table->form == TABLE_REL32 ? table->base.v - table->addr.v : 0;
-    int64_t distance = (int64_t)(target - (clone->at.v + shift));
+    uint64_t from = table->new_form == TABLE_REL32_BASE ? table->base.v : clone->at.v + shift;
+    int64_t distance = (int64_t)(target - from);
     if (distance < INT32_MIN || distance > INT32_MAX)
         return FAIL(err, ST_REFUSED, image_place(overlay->plan->image, table->addr),
                     "a table entry of %" PRId64 " bytes does not fit 32 bits", distance);
