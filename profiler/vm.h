@@ -54,6 +54,7 @@ typedef struct Cpu {
     uint64_t scratch[8]; /* for thunks */
     uint32_t shadow_top;
     ShadowEntry shadow[SHADOW_SLOTS]; /* return-address predictions, a ring */
+    void *targets;     /* cache of indirect targets: private to the interp side, made on first use */
 } Cpu;
 
 /* Why interp_run came back. cpu.pc, registers and flags are exact. */

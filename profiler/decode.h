@@ -1,0 +1,83 @@
+/*
+ * decode.h: guest bytes to instructions, with what records and thunks need to know of each.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef RESPIN_PROFILER_DECODE_H
+#define RESPIN_PROFILER_DECODE_H
+
+#include "profiler/rows.h"
+
+typedef enum InsnFlow {
+    FLOW_NEXT,
+    FLOW_COND,     /* target; cc is the condition */
+    FLOW_COUNT,    /* loop loope loopne jrcxz jecxz: target; by mnemonic */
+    FLOW_JUMP,     /* target */
+    FLOW_CALL,     /* target */
+    FLOW_JUMP_IND, /* register or memory operand */
+    FLOW_CALL_IND,
+    FLOW_RET,
+    FLOW_SYSCALL,
+    FLOW_ABORT,   /* xbegin: target is its fallback */
+    FLOW_REFUSED, /* cannot be virtualized: far transfers, int 0x80, sysenter */
+} InsnFlow;
+
+/* Registers as byte offsets into Cpu; the second byte of rax rcx rdx rbx is an odd offset. */
+enum { NO_REG = 255 };
+
+typedef struct GuestMem {
+    uint8_t base, index; /* NO_REG: none */
+    uint8_t scale;
+    Mode mode;
+    bool usable;  /* the operand modes of handlers cover it */
+    int64_t disp; /* MODE_ABSOLUTE: the address */
+} GuestMem;
+
+typedef struct GuestInsn {
+    uint64_t pc;
+    uint64_t target;
+    uint64_t imm;       /* sign-extended from the operand size */
+    uint16_t mnemonic;  /* ZydisMnemonic */
+    uint16_t regs;      /* general registers used in any way, bit per number */
+    uint16_t written;   /* general registers written */
+    uint16_t flags_in;  /* RFLAGS bits read */
+    uint16_t flags_out; /* RFLAGS bits written, undefined ones included */
+    uint8_t size;
+    uint8_t shape;       /* Shape; SHAPE_COUNT: none that handlers know */
+    uint8_t bits;        /* of operand 0 */
+    uint8_t source_bits; /* of operand 1; 0: none */
+    uint8_t a, b;        /* register operands in order; b: also of RRI */
+    uint8_t flow;        /* InsnFlow */
+    uint8_t cc;          /* FLOW_COND */
+    uint8_t rip_modrm;   /* offset of the ModRM byte of a RIP-relative operand; 0: none */
+    bool rip_high;       /* that ModRM's rm field is extended (REX.B and its likes) */
+    bool faults;         /* may fault: accesses memory, or is not known to be harmless */
+    bool is_string;      /* depends on the direction flag */
+    bool locked;
+    GuestMem mem;
+    uint64_t rip_target; /* address of the RIP-relative operand */
+    uint8_t bytes[15];
+} GuestInsn;
+
+typedef enum DecodeEnd {
+    DECODE_FLOW,  /* the last instruction transfers control */
+    DECODE_LIMIT, /* goes on at the next address */
+    DECODE_FETCH, /* stops: what follows is not executable memory */
+    DECODE_BAD,   /* stops: what follows is no instruction */
+} DecodeEnd;
+
+typedef struct DecodedRun {
+    uint64_t pc;
+    uint32_t n;
+    uint32_t size;
+    DecodeEnd end;
+    CodeMap map;
+    GuestInsn insn[BLOCK_MAX_INSNS];
+} DecodedRun;
+
+/* Loads the decoder; false: could not, *why says it. */
+bool decode_init(const char *zydis_path, const char **why);
+/* Decodes from `pc` up to a transfer, a limit, a page end or a map end. code_lock is held. */
+void decode_run(uint64_t pc, DecodedRun *run);
+
+#endif

@@ -1,0 +1,275 @@
+/*
+ * handlers_flow.c: records that end a block: jumps, calls, returns, links, exits.
+ *
+ * Each counts its edge in the thread's own counters, looks for a pending signal, and goes on at the
+ * next block through a link. The pending test stands at every block end, so no loop escapes it.
+ *
+ * Returns: a call pushes {return address, its record} on the thread's shadow ring; a return whose
+ * address is on top counts in the call's own counter and follows the call's link. Others (longjmp,
+ * coroutines, unwinding, recursion deeper than the ring) are resolved in the slow path.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "profiler/flow.h"
+#include "profiler/handler.h"
+
+enum { RSP = R_RSP * 8, RCX = R_RCX * 8, SHADOW_SEARCH = 24 };
+
+#define COUNT(id) (cpu->counter[(U32)(id)]++)
+#define GO(record)                                                                                 \
+    do {                                                                                           \
+        const Op *go_ = (record);                                                                  \
+        if (UNLIKELY(cpu->pending != 0))                                                           \
+            return h_pending(cpu, go_, fa, fb, kind);                                              \
+        return go_->run(cpu, go_, fa, fb, kind);                                                   \
+    } while (0)
+
+static uint64_t leave(Cpu *cpu, uint64_t raw, uint64_t pc, uint64_t why)
+{
+    cpu->rflags = (cpu->rflags & ~(U64)RFLAGS_ARITH) | rflags_of_raw(raw);
+    cpu->flag_kind = FLAGS_RAW;
+    cpu->pc = pc;
+    return why;
+}
+
+HANDLER(h_make_raw)
+{
+    fa = flags_raw(kind, fa, fb);
+    return op->run(cpu, op, fa, 0, FLAGS_RAW);
+}
+
+/* A record of its own, before a thunk that loads the flags. */
+HANDLER(h_to_raw)
+{
+    if (kind != FLAGS_RAW)
+        SET_FLAGS(flags_raw(kind, fa, fb), 0, FLAGS_RAW);
+    NEXT(1);
+}
+
+/* ---- leaving ---- */
+
+HANDLER(h_exit)
+{
+    return leave(cpu, flags_raw(kind, fa, fb), op[1].word[0], (U32)op->imm);
+}
+
+/* At cpu->pc, which the handler that came here has set. */
+HANDLER(h_exit_here)
+{
+    return leave(cpu, flags_raw(kind, fa, fb), cpu->pc, (U32)op->imm);
+}
+
+HANDLER(h_pending)
+{
+    U64 pc = op->run == h_exit_here ? cpu->pc : lookup_pc(op);
+    return leave(cpu, flags_raw(kind, fa, fb), pc, RUN_PENDING);
+}
+
+HANDLER(h_syscall)
+{
+    COUNT(op->imm);
+    return leave(cpu, flags_raw(kind, fa, fb), op[1].word[0], RUN_SYSCALL);
+}
+
+/* ---- links ---- */
+
+HANDLER(h_link)
+{
+    bool real;
+    cpu->pc = op[1].word[0];
+    const Op *to = lookup_code(cpu, cpu->pc, &real);
+    if (real)
+        __atomic_store_n((const Op **)op[1].word[1], to, __ATOMIC_RELEASE);
+    JUMP_TO(to);
+}
+
+/* The first record of a forgotten block: finds what is at its address now. */
+HANDLER(h_stale)
+{
+    bool real;
+    cpu->pc = block_of_first(op)->pc;
+    JUMP_TO(lookup_code(cpu, cpu->pc, &real));
+}
+
+/* A checked block whose bytes differ from those decoded: forgets it and starts over. */
+HANDLER(h_changed)
+{
+    const Block *block = block_of_first(op);
+    interp_invalidate(block->pc, block->pc + block->size);
+    return h_stale(cpu, op, fa, fb, kind);
+}
+
+HANDLER(h_jump)
+{
+    COUNT(op->imm);
+    GO(op[1].link[0]);
+}
+
+HANDLER(h_fall)
+{
+    COUNT(op->imm);
+    JUMP_TO(op[1].link[0]);
+}
+
+/* ---- conditional jumps ---- */
+
+/* No branch on the condition: it indexes the links and the counters, one indirect jump follows. */
+#define TAKE(cond, first)                                                                          \
+    do {                                                                                           \
+        U64 taken_ = (cond);                                                                       \
+        cpu->counter[(U64)(U32)(first) + 1 - taken_]++;                                            \
+        GO(op[1].link[taken_]);                                                                    \
+    } while (0)
+
+#define DEF_JCC(cc)                                                                                \
+    HANDLER(h_j_##cc)                                                                              \
+    {                                                                                              \
+        unsigned cond = cond_any(CC_##cc, fa, fb, kind);                                           \
+        if (UNLIKELY(cond == COND_UNKNOWN))                                                        \
+            MAKE_RAW();                                                                            \
+        TAKE(cond, op->imm);                                                                       \
+    }
+CONDITIONS(DEF_JCC)
+#define AS_JCC(cc) h_j_##cc,
+Handler *const h_jcc[16] = { CONDITIONS(AS_JCC) };
+
+HANDLER(h_jrcxz)
+{
+    TAKE(REG_AT(U64, RCX) == 0, op->imm);
+}
+
+HANDLER(h_jecxz)
+{
+    TAKE(REG_AT(U32, RCX) == 0, op->imm);
+}
+
+HANDLER(h_loop)
+{
+    U64 left = --REG_AT(U64, RCX);
+    TAKE(left != 0, op->imm);
+}
+
+HANDLER(h_loope)
+{
+    if (kind != FLAGS_RAW)
+        MAKE_RAW();
+    U64 left = --REG_AT(U64, RCX);
+    TAKE(left != 0 && (fa & RAW_ZF) != 0, op->imm);
+}
+
+HANDLER(h_loopne)
+{
+    if (kind != FLAGS_RAW)
+        MAKE_RAW();
+    U64 left = --REG_AT(U64, RCX);
+    TAKE(left != 0 && (fa & RAW_ZF) == 0, op->imm);
+}
+
+/* ---- calls ---- */
+
+#define SHADOW_PUSH(address)                                                                       \
+    do {                                                                                           \
+        U32 top_ = (cpu->shadow_top + 1) & (SHADOW_SLOTS - 1);                                     \
+        cpu->shadow_top = top_;                                                                    \
+        cpu->shadow[top_].return_to = (address);                                                   \
+        cpu->shadow[top_].call = op;                                                               \
+    } while (0)
+
+HANDLER(h_call)
+{
+    U64 back = op[2].word[0];
+    STORE(back, 64, push);
+    REG_AT(U64, RSP) -= 8;
+    SHADOW_PUSH(back);
+    COUNT(op->imm);
+    GO(op[1].link[0]);
+}
+
+/* ---- indirect branches: a thread-private direct-mapped cache of (site, target) ---- */
+
+#define GO_TARGET(address)                                                                         \
+    do {                                                                                           \
+        U64 address_ = (address);                                                                  \
+        const Target *hit_ = ((const Target **)cpu->targets)[target_slot(op, address_)];           \
+        if (UNLIKELY(hit_->pc != address_ || hit_->site != op)) {                                  \
+            cpu->pc = address_;                                                                    \
+            return h_indirect_miss(cpu, op, fa, fb, kind);                                         \
+        }                                                                                          \
+        COUNT(hit_->counter);                                                                      \
+        GO(hit_->ops);                                                                             \
+    } while (0)
+
+/* cpu->pc is the target. */
+HANDLER(h_indirect_miss)
+{
+    const Target *target = lookup_target(cpu, op, cpu->pc);
+    if (target == NULL) {
+        bool real;
+        JUMP_TO(lookup_code(cpu, cpu->pc, &real));
+    }
+    ((const Target **)cpu->targets)[target_slot(op, target->pc)] = target;
+    COUNT(target->counter);
+    GO(target->ops);
+}
+
+HANDLER(h_call_r)
+{
+    U64 back = op[1].word[0];
+    U64 address = REG_AT(U64, op->a);
+    STORE(back, 64, push);
+    REG_AT(U64, RSP) -= 8;
+    SHADOW_PUSH(back);
+    COUNT(op->imm);
+    GO_TARGET(address);
+}
+
+HANDLER(h_jump_r)
+{
+    COUNT(op->imm);
+    GO_TARGET(REG_AT(U64, op->a));
+}
+
+/* A return that the top of the ring did not predict. cpu->pc is the target. */
+HANDLER(h_return_miss)
+{
+    const Op *call = NULL;
+    U32 top = cpu->shadow_top;
+    for (U32 depth = 1; depth < SHADOW_SEARCH && call == NULL; depth++) {
+        const ShadowEntry *entry = &cpu->shadow[(top - depth) & (SHADOW_SLOTS - 1)];
+        if (entry->return_to == cpu->pc && entry->call != NULL) {
+            call = entry->call;
+            cpu->shadow_top = (top - depth - 1) & (SHADOW_SLOTS - 1);
+        }
+    }
+    if (call == NULL)
+        call = lookup_return(cpu->pc);
+    if (call == NULL)
+        GO_TARGET(cpu->pc);
+    COUNT(call->imm + 1);
+    GO(call[1].link[1]);
+}
+
+#define RETURN(drop)                                                                               \
+    ZLOAD(address, 64, top);                                                                       \
+    REG_AT(U64, RSP) += 8 + (drop);                                                                \
+    COUNT(op->imm);                                                                                \
+    U32 top = cpu->shadow_top;                                                                     \
+    const ShadowEntry *entry = &cpu->shadow[top];                                                  \
+    if (UNLIKELY(entry->return_to != address)) {                                                   \
+        cpu->pc = address;                                                                         \
+        return h_return_miss(cpu, op, fa, fb, kind);                                               \
+    }                                                                                              \
+    cpu->shadow_top = (top - 1) & (SHADOW_SLOTS - 1);                                              \
+    const Op *call = entry->call;                                                                  \
+    COUNT(call->imm + 1);                                                                          \
+    GO(call[1].link[1])
+
+HANDLER(h_ret)
+{
+    RETURN(0);
+}
+
+HANDLER(h_ret_drop)
+{
+    RETURN(op[1].word[0]);
+}

@@ -1,0 +1,167 @@
+/*
+ * interp.c: the interpreter's doors: starting it, running, forgetting code, recovering from faults.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "profiler/flags.h"
+#include "profiler/flow.h"
+#include "profiler/lookup.h"
+#include "profiler/records.h"
+#include "profiler/thunk.h"
+
+extern const uint8_t __start_interp_text[], __stop_interp_text[];
+extern const int32_t __start_interp_access[], __stop_interp_access[];
+
+/* Saves the registers that the C ABI wants kept, so that thunks may use them all. */
+uint64_t interp_enter(Cpu *cpu, const Op *op, uint64_t fa, uint64_t fb, uint64_t kind);
+__asm__(".text\n"
+        ".globl interp_enter\n"
+        ".hidden interp_enter\n"
+        ".type interp_enter, @function\n"
+        "interp_enter:\n\t"
+        "push %rbx\n\tpush %rbp\n\tpush %r12\n\tpush %r13\n\tpush %r14\n\tpush %r15\n\t"
+        "sub $8, %rsp\n\t"
+        "call *(%rsi)\n\t"
+        "add $8, %rsp\n\t"
+        "pop %r15\n\tpop %r14\n\tpop %r13\n\tpop %r12\n\tpop %rbp\n\tpop %rbx\n\t"
+        "ret\n"
+        ".size interp_enter, . - interp_enter\n");
+
+bool interp_init(Vm *vm)
+{
+    if (!decode_init(vm->options.zydis, &vm->unsupported))
+        return false;
+    records_init();
+    vm_lock(&vm->code_lock);
+    lookup_init();
+    vm_unlock(&vm->code_lock);
+    return true;
+}
+
+RunExit interp_run(Thread *thread)
+{
+    Cpu *cpu = &thread->cpu;
+    bool real;
+    if (cpu->targets == NULL) {
+        vm_lock(&the_vm.code_lock);
+        lookup_init_thread(cpu);
+        vm_unlock(&the_vm.code_lock);
+    }
+    cpu->scratch[0] = 0;
+    const Op *op = lookup_code(cpu, cpu->pc, &real);
+    return (RunExit)interp_enter(cpu, op, raw_of_rflags(cpu->rflags), 0, FLAGS_RAW);
+}
+
+void interp_invalidate(uint64_t start, uint64_t end)
+{
+    vm_lock(&the_vm.code_lock);
+    lookup_forget(start, end);
+    vm_unlock(&the_vm.code_lock);
+}
+
+static bool in_handlers(uint64_t rip)
+{
+    return rip >= (uint64_t)(uintptr_t)__start_interp_text &&
+           rip < (uint64_t)(uintptr_t)__stop_interp_text;
+}
+
+bool interp_owns(uint64_t rip)
+{
+    return in_handlers(rip) || thunk_at(rip) != NULL;
+}
+
+/* ---- recovering ---- */
+
+/* uc_mcontext.gregs, by guest register number, and the others that matter (sys/ucontext.h). */
+static const uint8_t greg_of[N_GUEST_REGS] = {
+    13, 14, 12, 11, 15, 10, 9, 8, 0, 1, 2, 3, 4, 5, 6, 7
+};
+enum { GREG_RIP = 16, GREG_FLAGS = 17 };
+
+static bool is_guest_access(uint64_t rip)
+{
+    for (const int32_t *entry = __start_interp_access; entry < __stop_interp_access; entry++) {
+        if ((uint64_t)(uintptr_t)entry + (uint64_t)(int64_t)*entry == rip)
+            return true;
+    }
+    return false;
+}
+
+static void set_flags(Cpu *cpu, uint64_t raw)
+{
+    cpu->rflags = (cpu->rflags & ~(uint64_t)RFLAGS_ARITH) | rflags_of_raw(raw);
+    cpu->flag_kind = FLAGS_RAW;
+}
+
+/* The first `n` instructions of the block were executed, once: counted by a partial block. */
+static void count_partial(Cpu *cpu, const Block *block, uint32_t n)
+{
+    if (n == 0)
+        return;
+    vm_lock(&the_vm.code_lock);
+    cpu->counter[lookup_partial(block, n)]++;
+    vm_unlock(&the_vm.code_lock);
+}
+
+static void recover_at(Cpu *cpu, const Block *block, uint32_t index)
+{
+    cpu->pc = block->pc + block->offset[index];
+    count_partial(cpu, block, index);
+}
+
+static bool recover_handler(Cpu *cpu, const int64_t *gregs)
+{
+    const Op *op = (const Op *)(uintptr_t)gregs[greg_of[R_RSI]];
+    const Block *block = records_block_of(op);
+    if (block == NULL || !is_guest_access((uint64_t)gregs[GREG_RIP]))
+        return false;
+    set_flags(cpu, flags_raw((uint64_t)gregs[greg_of[R_R8]], (uint64_t)gregs[greg_of[R_RDX]],
+                             (uint64_t)gregs[greg_of[R_RCX]]));
+    recover_at(cpu, block, block->insn_of[op - block_ops((Block *)(uintptr_t)block)]);
+    return true;
+}
+
+static uint64_t home_value(uint8_t home, const int64_t *gregs, uint64_t saved)
+{
+    return home == NO_REG ? saved : (uint64_t)gregs[greg_of[home]];
+}
+
+static const ThunkInsn *thunk_insn_at(const Thunk *thunk, uint64_t rip)
+{
+    uint64_t at = rip - (uint64_t)(uintptr_t)thunk->code;
+    for (uint32_t i = 0; i < thunk->n; i++) {
+        if (at >= thunk->insn[i].start && at < thunk->insn[i].end)
+            return &thunk->insn[i];
+    }
+    return NULL;
+}
+
+/* After a trap the host is behind the instruction that trapped. */
+static bool recover_thunk(Cpu *cpu, const Thunk *thunk, const int64_t *gregs, bool trap)
+{
+    const ThunkInsn *insn = thunk_insn_at(thunk, (uint64_t)gregs[GREG_RIP] - (trap ? 1 : 0));
+    if (insn == NULL)
+        return false;
+    for (unsigned reg = 0; reg < N_GUEST_REGS; reg++) {
+        if ((thunk->regs & 1u << reg) != 0)
+            cpu->reg[reg] = (uint64_t)gregs[greg_of[reg]];
+    }
+    if (insn->flags_native)
+        set_flags(cpu, raw_of_rflags((uint64_t)gregs[GREG_FLAGS]));
+    else
+        set_flags(cpu, flags_raw(home_value(thunk->home_kind, gregs, cpu->scratch[7]),
+                                 home_value(thunk->home_fa, gregs, cpu->flag_a),
+                                 home_value(thunk->home_fb, gregs, cpu->flag_b)));
+    recover_at(cpu, thunk->block, insn->index + (trap ? 1u : 0u));
+    return true;
+}
+
+bool interp_recover(Thread *thread, const int64_t *host_gregs, int signal)
+{
+    enum { SIGNAL_TRAP = 5 };
+    uint64_t rip = (uint64_t)host_gregs[GREG_RIP];
+    if (in_handlers(rip))
+        return recover_handler(&thread->cpu, host_gregs);
+    const Thunk *thunk = thunk_at(rip);
+    return thunk != NULL && recover_thunk(&thread->cpu, thunk, host_gregs, signal == SIGNAL_TRAP);
+}

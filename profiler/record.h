@@ -1,0 +1,80 @@
+/*
+ * Records: what the interpreter executes. One guest instruction is one record (or a fused pair is),
+ * 16 bytes a slot; operands that do not fit take following slots.
+ *
+ *     slot 0   [ run (8) | a b c d (4) | imm (4) ]     a b c: byte offsets into Cpu; d: scale
+ *     slot 1+  [ word[0] (8) | word[1] (8) ]           addresses, links, long immediates
+ *
+ * Direct threaded by tail calls: a handler does its work and jumps to the `run` of the next record.
+ * The five arguments stay in their registers from the first record to the last (rdi rsi rdx rcx
+ * r8), so a fault handler can read them from the interrupted context. A thunk is native code that
+ * obeys the same convention, so `run` may point to generated code.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef RESPIN_PROFILER_RECORD_H
+#define RESPIN_PROFILER_RECORD_H
+
+#include "profiler/vm.h"
+
+typedef uint64_t Handler(Cpu *cpu, const Op *op, uint64_t fa, uint64_t fb, uint64_t kind);
+
+struct Op {
+    union {
+        struct {
+            Handler *run;
+            uint8_t a, b, c, d;
+            int32_t imm;
+        };
+        uint64_t word[2];
+        const Op *link[2];
+    };
+};
+
+_Static_assert(sizeof(Op) == 16, "a record slot is 16 bytes");
+
+/* The header of a decoded run; its records follow it. Never freed, never moved. */
+typedef struct Block {
+    _Alignas(16) uint64_t pc; /* guest address of its first instruction */
+    uint32_t size;            /* bytes of guest code */
+    uint32_t n_insns;
+    uint32_t live; /* index of its LiveBlock */
+    uint32_t n_slots;
+    const uint8_t *insn_of; /* per slot: index of the instruction that it belongs to */
+    const uint8_t *offset;  /* per instruction: where it starts in the block; n_insns + 1 entries */
+    const uint8_t *bytes;   /* the code that was decoded; only in checked maps, else NULL */
+    struct Block *same_page; /* list of all blocks that start in the same page */
+    uint32_t room;           /* bytes up to the next block in the arena */
+    volatile uint32_t stale; /* set once: forgotten */
+} Block;
+
+/* An instruction offset in a block is one byte. */
+enum { BLOCK_MAX_BYTES = 240, BLOCK_MAX_INSNS = 64 };
+
+_Static_assert(sizeof(Block) % 16 == 0, "records follow the header, 16-byte aligned");
+
+static inline Block *block_of_first(const Op *op)
+{
+    return (Block *)(uintptr_t)op - 1;
+}
+
+static inline Op *block_ops(Block *block)
+{
+    return (Op *)(block + 1);
+}
+
+/* One target of one indirect branch; immutable once published. */
+typedef struct Target {
+    uint64_t pc;
+    const Op *site;
+    const Op *ops;
+    uint32_t counter;
+    struct Target *next;
+} Target;
+
+enum { TARGET_CACHE = 4096 }; /* entries per thread, a power of two */
+
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+#endif

@@ -1,0 +1,621 @@
+/*
+ * records.c: from decoded instructions to the records of a block.
+ *
+ *   GuestInsn[] -> [check] [handler | fused pair | thunk]... [transfer] [link stubs] [side tables]
+ *
+ * Per instruction the table of rows gives the handler; a compare before a conditional jump is fused
+ * with it; what has no handler is gathered into thunks. Flags are live at the end of a block and
+ * before every instruction that may fault (a signal frame shows them), so a writer is dead only
+ * when another one overwrites it with nothing but harmless instructions between.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#define ZYAN_NO_LIBC 1
+#include "profiler/records.h"
+
+#include "profiler/flags.h"
+#include "profiler/flow.h"
+#include "profiler/lookup.h"
+#include "profiler/thunk.h"
+
+#include <Zydis/Mnemonic.h>
+
+#define AS_ROW(form, mnemonic, shape, bits, handlers, source, proof)                               \
+    { #form, ZYDIS_MNEMONIC_##mnemonic, SHAPE_##shape, bits, handlers, source, proof },
+const Row interp_rows[ROW_COUNT] = { INTERP_ROWS(AS_ROW) };
+
+enum {
+    MNEMONICS = ZYDIS_MNEMONIC_MAX_VALUE + 1,
+    ARENA_CHUNK = 256 * 1024,
+    ARENA_CHUNKS = 16384,
+    MAX_SLOTS = 1 + 3 * BLOCK_MAX_INSNS + 16,
+    MAX_BLOCK = sizeof(Block) + MAX_SLOTS * (sizeof(Op) + 1) + BLOCK_MAX_INSNS + 1 + 512,
+    ZERO_REG = offsetof(Cpu, scratch),                    /* always zero */
+    TEMP_REG = offsetof(Cpu, scratch) + sizeof(uint64_t), /* between records of one instruction */
+    ABSORB = 8, /* handled instructions between two others that are cheaper inside their thunk */
+};
+
+static uint16_t
+    first_row[MNEMONICS]; /* rows of one mnemonic are chained by next_row; +1, 0: none */
+static uint16_t next_row[ROW_COUNT];
+
+typedef struct ArenaChunk {
+    uint8_t *start, *next, *end;
+} ArenaChunk;
+
+static ArenaChunk arena[ARENA_CHUNKS];
+static volatile uint32_t n_arena;
+
+void records_init(void)
+{
+    for (uint16_t i = ROW_COUNT; i-- > 0;) {
+        next_row[i] = first_row[interp_rows[i].mnemonic];
+        first_row[interp_rows[i].mnemonic] = i + 1;
+    }
+}
+
+/* ---- which handler ---- */
+
+static int size_index(unsigned bits)
+{
+    return bits == 8 ? 0 : bits == 16 ? 1 : bits == 32 ? 2 : bits == 64 ? 3 : -1;
+}
+
+static bool has_memory(unsigned shape)
+{
+    return shape == SHAPE_M || shape == SHAPE_RM || shape == SHAPE_MR || shape == SHAPE_MI ||
+           shape == SHAPE_RMI;
+}
+
+static bool has_long_immediate(unsigned shape)
+{
+    return shape == SHAPE_MI || shape == SHAPE_RMI;
+}
+
+static bool is_shift(const GuestInsn *insn)
+{
+    return insn->mnemonic == ZYDIS_MNEMONIC_SHL || insn->mnemonic == ZYDIS_MNEMONIC_SHR ||
+           insn->mnemonic == ZYDIS_MNEMONIC_SAR || insn->mnemonic == ZYDIS_MNEMONIC_ROL ||
+           insn->mnemonic == ZYDIS_MNEMONIC_ROR;
+}
+
+/* Immediates as handlers take them: shift counts masked; others must fit 32 bits, signed. */
+static bool immediate_serves(const GuestInsn *insn)
+{
+    if (is_shift(insn) && insn->shape == SHAPE_RI) {
+        unsigned count = insn->imm & (insn->bits == 64 ? 63 : 31);
+        return count >= 1 && count < insn->bits;
+    }
+    return has_long_immediate(insn->shape) || insn->imm == (uint64_t)(int64_t)(int32_t)insn->imm;
+}
+
+static Handler *row_handler(const Row *row, const GuestInsn *insn)
+{
+    if (row->shape == SHAPE_NONE || row->shape == SHAPE_I)
+        return row->handlers[0];
+    int size = size_index(row->to_bits != 0 ? insn->source_bits : insn->bits);
+    if (size < 0 || (row->to_bits != 0 && row->to_bits != insn->bits))
+        return NULL;
+    if (!has_memory(row->shape))
+        return row->handlers[size];
+    if (!insn->mem.usable || (row->mnemonic == ZYDIS_MNEMONIC_LEA && insn->mem.mode == MODE_FS))
+        return NULL;
+    return row->handlers[size * MODE_COUNT + (int)insn->mem.mode];
+}
+
+static bool is_zeroing(const GuestInsn *insn)
+{
+    return insn->mnemonic == ZYDIS_MNEMONIC_XOR && insn->shape == SHAPE_RR && insn->a == insn->b &&
+           insn->bits >= 32;
+}
+
+static Handler *special_handler(const GuestInsn *insn)
+{
+    switch (insn->mnemonic) {
+    case ZYDIS_MNEMONIC_NOP:
+    case ZYDIS_MNEMONIC_ENDBR64:
+    case ZYDIS_MNEMONIC_ENDBR32:
+        return h_nop;
+    case ZYDIS_MNEMONIC_PUSHFQ:
+        return h_pushf;
+    case ZYDIS_MNEMONIC_POPFQ:
+        return h_popf;
+    case ZYDIS_MNEMONIC_CLD:
+        return h_cld;
+    case ZYDIS_MNEMONIC_STD:
+        return h_std;
+    case ZYDIS_MNEMONIC_CPUID:
+        return h_cpuid;
+    default:
+        if (is_zeroing(insn))
+            return insn->bits == 64 ? h_zero_64 : h_zero_32;
+        return NULL;
+    }
+}
+
+Handler *records_handler(const GuestInsn *insn, unsigned *slots)
+{
+    *slots = 1;
+    Handler *special = special_handler(insn);
+    if (special != NULL || insn->shape == SHAPE_COUNT)
+        return special;
+    if (insn->mnemonic == ZYDIS_MNEMONIC_MOV && insn->shape == SHAPE_RI &&
+        !immediate_serves(insn)) {
+        *slots = 2;
+        return h_mov_long;
+    }
+    if (!immediate_serves(insn))
+        return NULL;
+    for (unsigned i = first_row[insn->mnemonic]; i != 0; i = next_row[i - 1]) {
+        const Row *row = &interp_rows[i - 1];
+        if (row->shape != insn->shape)
+            continue;
+        Handler *handler = row_handler(row, insn);
+        if (handler == NULL)
+            continue;
+        bool absolute = has_memory(row->shape) && insn->mem.mode == MODE_ABSOLUTE;
+        *slots = absolute || has_long_immediate(row->shape) ? 2 : 1;
+        return handler;
+    }
+    return NULL;
+}
+
+/* ---- flag liveness ---- */
+
+static void find_live_flags(const DecodedRun *run, bool *live_after)
+{
+    uint32_t live = RFLAGS_ARITH;
+    for (uint32_t i = run->n; i-- > 0;) {
+        const GuestInsn *insn = &run->insn[i];
+        unsigned slots;
+        live_after[i] = (live & insn->flags_out) != 0;
+        live = (live & ~(uint32_t)insn->flags_out) | insn->flags_in;
+        if (insn->faults || insn->flow != FLOW_NEXT || records_handler(insn, &slots) == NULL)
+            live = RFLAGS_ARITH;
+    }
+}
+
+/* ---- emitting ---- */
+
+typedef struct Emit {
+    DecodedRun *run;
+    Block *block;
+    Op *ops;
+    uint32_t n;       /* slots so far */
+    uint32_t insn;    /* instruction being emitted */
+    uint32_t counter; /* first counter of the block */
+    uint8_t insn_of[MAX_SLOTS];
+    bool live_after[BLOCK_MAX_INSNS];
+    bool native[BLOCK_MAX_INSNS];
+} Emit;
+
+static Op *emit(Emit *e, Handler *run, unsigned slots)
+{
+    Op *op = &e->ops[e->n];
+    for (unsigned i = 0; i < slots; i++) {
+        op[i].word[0] = op[i].word[1] = 0;
+        e->insn_of[e->n++] = (uint8_t)e->insn;
+    }
+    op->run = run;
+    return op;
+}
+
+static uint8_t or_zero(uint8_t reg)
+{
+    return reg == NO_REG ? ZERO_REG : reg;
+}
+
+static void set_memory(Op *op, const GuestMem *mem)
+{
+    op->b = or_zero(mem->base);
+    op->c = or_zero(mem->index);
+    op->d = mem->scale;
+    op->imm = mem->mode == MODE_ABSOLUTE ? 0 : (int32_t)mem->disp;
+}
+
+static void emit_handled(Emit *e, const GuestInsn *insn, Handler *handler, unsigned slots)
+{
+    bool rotate = insn->mnemonic == ZYDIS_MNEMONIC_ROL || insn->mnemonic == ZYDIS_MNEMONIC_ROR;
+    if (rotate && insn->shape == SHAPE_RI && !e->live_after[e->insn])
+        handler = (insn->mnemonic == ZYDIS_MNEMONIC_ROL ? h_rol_ri_nf
+                                                        : h_ror_ri_nf)[size_index(insn->bits)];
+    Op *op = emit(e, handler, slots);
+    op->a = insn->a;
+    op->b = insn->b;
+    op->imm = (int32_t)insn->imm;
+    if (is_shift(insn) && insn->shape == SHAPE_RI)
+        op->imm = (int32_t)(insn->imm & (insn->bits == 64 ? 63 : 31));
+    if (handler == h_mov_long)
+        op[1].word[0] = insn->imm;
+    if (!has_memory(insn->shape) || handler == h_nop)
+        return;
+    set_memory(op, &insn->mem);
+    if (insn->mem.mode == MODE_ABSOLUTE)
+        op[1].word[0] = (uint64_t)insn->mem.disp;
+    if (has_long_immediate(insn->shape))
+        op[1].word[1] = insn->imm;
+}
+
+/* A record that finds guest address `target` and then patches `link`. */
+static void emit_link(Emit *e, const Op **link, uint64_t target)
+{
+    Op *op = emit(e, h_link, 2);
+    op[1].word[0] = target;
+    op[1].word[1] = (uint64_t)(uintptr_t)link;
+    *link = op;
+}
+
+static void emit_links(Emit *e, Op *op, uint64_t first, uint64_t second)
+{
+    emit_link(e, &op[1].link[0], first);
+    emit_link(e, &op[1].link[1], second);
+}
+
+/* ---- transfers ---- */
+
+/* The register operand of an indirect branch; a memory operand is loaded into TEMP_REG first. */
+static uint8_t emit_indirect_operand(Emit *e, const GuestInsn *insn)
+{
+    if (insn->shape == SHAPE_R)
+        return insn->a;
+    GuestInsn load = *insn;
+    load.mnemonic = ZYDIS_MNEMONIC_MOV;
+    load.shape = SHAPE_RM;
+    load.bits = 64;
+    load.a = TEMP_REG;
+    unsigned slots;
+    Handler *handler = records_handler(&load, &slots);
+    emit_handled(e, &load, handler, slots);
+    return TEMP_REG;
+}
+
+static void emit_call(Emit *e, const GuestInsn *insn, uint64_t next)
+{
+    Op *op = emit(e, h_call, 3);
+    op->imm = (int32_t)e->counter;
+    op[2].word[0] = next;
+    emit_links(e, op, insn->target, next);
+    lookup_note_call(op, next);
+}
+
+static void emit_call_indirect(Emit *e, const GuestInsn *insn, uint64_t next)
+{
+    uint8_t reg = emit_indirect_operand(e, insn);
+    Op *op = emit(e, h_call_r, 3);
+    op->a = reg;
+    op->imm = (int32_t)e->counter;
+    op[1].word[0] = next;
+    op[2].word[0] = e->block->live;
+    emit_link(e, &op[1].link[1], next);
+    lookup_note_call(op, next);
+}
+
+static void emit_jump_indirect(Emit *e, const GuestInsn *insn)
+{
+    uint8_t reg = emit_indirect_operand(e, insn);
+    Op *op = emit(e, h_jump_r, 2);
+    op->a = reg;
+    op->imm = (int32_t)e->counter;
+    op[1].word[1] = e->block->live;
+}
+
+static void emit_return(Emit *e, const GuestInsn *insn)
+{
+    Op *op = emit(e, insn->shape == SHAPE_I ? h_ret_drop : h_ret, 2);
+    op->imm = (int32_t)e->counter;
+    op[1].word[0] = insn->shape == SHAPE_I ? (uint16_t)insn->imm : 0;
+    op[1].word[1] = e->block->live;
+}
+
+static Handler *count_handler(unsigned mnemonic)
+{
+    switch (mnemonic) {
+    case ZYDIS_MNEMONIC_LOOP:
+        return h_loop;
+    case ZYDIS_MNEMONIC_LOOPE:
+        return h_loope;
+    case ZYDIS_MNEMONIC_LOOPNE:
+        return h_loopne;
+    case ZYDIS_MNEMONIC_JRCXZ:
+        return h_jrcxz;
+    default:
+        return h_jecxz;
+    }
+}
+
+static void emit_transfer(Emit *e, const GuestInsn *insn)
+{
+    uint64_t next = insn->pc + insn->size;
+    Op *op;
+    switch (insn->flow) {
+    case FLOW_COND:
+    case FLOW_COUNT:
+        op = emit(e, insn->flow == FLOW_COND ? h_jcc[insn->cc] : count_handler(insn->mnemonic), 2);
+        op->imm = (int32_t)e->counter;
+        emit_links(e, op, next, insn->target);
+        break;
+    case FLOW_ABORT:
+        emit(e, h_xbegin, 1); /* then as a jump */
+        /* fall through */
+    case FLOW_JUMP:
+        op = emit(e, h_jump, 2);
+        op->imm = (int32_t)e->counter;
+        emit_link(e, &op[1].link[0], insn->target);
+        break;
+    case FLOW_CALL:
+        emit_call(e, insn, next);
+        break;
+    case FLOW_CALL_IND:
+        emit_call_indirect(e, insn, next);
+        break;
+    case FLOW_JUMP_IND:
+        emit_jump_indirect(e, insn);
+        break;
+    case FLOW_RET:
+        emit_return(e, insn);
+        break;
+    default:
+        op = emit(e, h_syscall, 2);
+        op->imm = (int32_t)e->counter;
+        op[1].word[0] = insn->pc;
+    }
+}
+
+static void emit_fall(Emit *e)
+{
+    Op *op = emit(e, h_fall, 2);
+    op->imm = (int32_t)e->counter;
+    emit_link(e, &op[1].link[0], e->run->pc + e->run->size);
+}
+
+/* ---- fused pairs ---- */
+
+static Handler *fused_reg(const GuestInsn *insn, unsigned cc, int size)
+{
+    bool test = insn->mnemonic == ZYDIS_MNEMONIC_TEST;
+    if (insn->shape == SHAPE_RR)
+        return h_fused_reg[test ? FUSED_TEST_RR : FUSED_CMP_RR][cc][size];
+    return h_fused_reg[test ? FUSED_TEST_RI : FUSED_CMP_RI][cc][size];
+}
+
+static Handler *fused_mem(const GuestInsn *insn, unsigned cc, int size)
+{
+    bool test = insn->mnemonic == ZYDIS_MNEMONIC_TEST;
+    int at = size * MODE_COUNT + (int)insn->mem.mode;
+    if (!insn->mem.usable || (test && insn->shape != SHAPE_MI))
+        return NULL;
+    if (insn->shape == SHAPE_RM)
+        return h_fused_mem[FUSED_CMP_RM][cc][at];
+    if (insn->shape == SHAPE_MR)
+        return h_fused_mem[FUSED_CMP_MR][cc][at];
+    return h_fused_mem[test ? FUSED_TEST_MI : FUSED_CMP_MI][cc][at];
+}
+
+static Handler *fused_handler(const GuestInsn *insn, const GuestInsn *jump)
+{
+    int size = size_index(insn->bits);
+    if ((insn->mnemonic != ZYDIS_MNEMONIC_CMP && insn->mnemonic != ZYDIS_MNEMONIC_TEST) ||
+        jump->flow != FLOW_COND || size < 0 || !immediate_serves(insn))
+        return NULL;
+    switch (insn->shape) {
+    case SHAPE_RR:
+    case SHAPE_RI:
+        return fused_reg(insn, jump->cc, size);
+    case SHAPE_RM:
+    case SHAPE_MR:
+    case SHAPE_MI:
+        return fused_mem(insn, jump->cc, size);
+    default:
+        return NULL;
+    }
+}
+
+static void emit_fused(Emit *e, Handler *handler, const GuestInsn *insn, const GuestInsn *jump)
+{
+    Op *op = emit(e, handler, 3);
+    op->a = insn->a;
+    op->b = insn->b;
+    op->imm = (int32_t)insn->imm;
+    op[2].word[0] = e->counter;
+    if (has_memory(insn->shape)) {
+        bool absolute = insn->mem.mode == MODE_ABSOLUTE;
+        set_memory(op, &insn->mem);
+        op[2].word[1] = absolute ? (uint64_t)insn->mem.disp : insn->imm;
+        if (absolute)
+            op->imm = (int32_t)insn->imm;
+    }
+    e->insn++;
+    emit_links(e, op, jump->pc + jump->size, jump->target);
+}
+
+/* ---- thunks ---- */
+
+/* Handled instructions that a thunk may take in: none that would make it load or guard flags. */
+static bool may_absorb(const GuestInsn *insn)
+{
+    return special_handler(insn) == NULL && insn->flow == FLOW_NEXT && insn->flags_in == 0 &&
+           (insn->flags_out == 0 || insn->flags_out == RFLAGS_ARITH);
+}
+
+/* e->native: what goes into thunks: instructions without handler, and short gaps between them. */
+static void find_native(Emit *e)
+{
+    uint32_t after_last = 0;
+    bool seen = false, open = true;
+    for (uint32_t i = 0; i < e->run->n; i++) {
+        const GuestInsn *insn = &e->run->insn[i];
+        unsigned slots;
+        e->native[i] = insn->flow == FLOW_NEXT && records_handler(insn, &slots) == NULL;
+        if (!e->native[i]) {
+            open = open && may_absorb(insn);
+            continue;
+        }
+        if (seen && open && i - after_last <= ABSORB) {
+            for (uint32_t gap = after_last; gap < i; gap++)
+                e->native[gap] = true;
+        }
+        seen = open = true;
+        after_last = i + 1;
+    }
+}
+
+static void emit_thunk(Emit *e)
+{
+    ThunkPlan plan = thunk_plan(e->run, e->insn, e->native);
+    if (plan.needs_flags)
+        emit(e, h_to_raw, 1);
+    bool live = e->live_after[e->insn + plan.n - 1];
+    for (uint32_t i = 0; i < plan.n && !live; i++)
+        live = e->live_after[e->insn + i];
+    Op *op = emit(e, NULL, 1);
+    op->run = thunk_make(e->run, &plan, e->block, op + 1, live);
+    e->insn += plan.n;
+}
+
+/* ---- a block ---- */
+
+static uint8_t *arena_room(void)
+{
+    if (n_arena == 0 || arena[n_arena - 1].end - arena[n_arena - 1].next < MAX_BLOCK) {
+        if (n_arena == ARENA_CHUNKS)
+            vm_die("too much decoded code", ARENA_CHUNKS);
+        uint8_t *start = vm_alloc(ARENA_CHUNK);
+        arena[n_arena] = (ArenaChunk){ start, start, start + ARENA_CHUNK };
+        __atomic_store_n(&n_arena, n_arena + 1, __ATOMIC_RELEASE);
+    }
+    return arena[n_arena - 1].next;
+}
+
+static LiveEnd live_end(const DecodedRun *run)
+{
+    switch (run->end == DECODE_FLOW ? run->insn[run->n - 1].flow : FLOW_NEXT) {
+    case FLOW_COND:
+    case FLOW_COUNT:
+        return LIVE_END_COND;
+    case FLOW_JUMP:
+    case FLOW_ABORT:
+        return LIVE_END_JUMP;
+    case FLOW_CALL:
+        return LIVE_END_CALL;
+    case FLOW_JUMP_IND:
+        return LIVE_END_JUMP_IND;
+    case FLOW_CALL_IND:
+        return LIVE_END_CALL_IND;
+    case FLOW_RET:
+        return LIVE_END_RET;
+    case FLOW_SYSCALL:
+        return LIVE_END_SYSCALL;
+    default:
+        return LIVE_END_FALL;
+    }
+}
+
+static void add_live_block(Emit *e)
+{
+    DecodedRun *run = e->run;
+    const GuestInsn *last = &run->insn[run->n - 1];
+    LiveBlock live = { .start = run->pc,
+                       .size = run->size,
+                       .n_insns = run->n,
+                       .last = (uint32_t)(last->pc - run->pc),
+                       .end = live_end(run),
+                       .map = LIVE_NO_MAP,
+                       .target = last->target };
+    bool two =
+        live.end == LIVE_END_COND || live.end == LIVE_END_CALL || live.end == LIVE_END_CALL_IND;
+    live.counter = live_new_counters(two ? 2 : 1);
+    e->counter = live.counter;
+    e->block->live = live_add_block(&live);
+}
+
+static void emit_all(Emit *e)
+{
+    DecodedRun *run = e->run;
+    if (run->map.checked)
+        emit(e, h_check, 1);
+    while (e->insn < run->n) {
+        const GuestInsn *insn = &run->insn[e->insn];
+        unsigned slots;
+        Handler *fused = e->insn + 2 == run->n ? fused_handler(insn, insn + 1) : NULL;
+        if (e->native[e->insn]) {
+            emit_thunk(e);
+            continue;
+        }
+        if (fused != NULL) {
+            emit_fused(e, fused, insn, insn + 1);
+        } else if (insn->flow != FLOW_NEXT) {
+            emit_transfer(e, insn);
+        } else {
+            Handler *handler = records_handler(insn, &slots);
+            if (handler != h_nop)
+                emit_handled(e, insn, handler, slots);
+        }
+        e->insn++;
+    }
+    e->insn = run->n - 1;
+    if (run->end != DECODE_FLOW)
+        emit_fall(e);
+}
+
+/* The side tables behind the records; returns the end of the block. */
+static uint8_t *put_tables(Emit *e)
+{
+    uint8_t *at = (uint8_t *)(e->ops + e->n);
+    e->block->insn_of = at;
+    for (uint32_t i = 0; i < e->n; i++)
+        *at++ = e->insn_of[i];
+    e->block->offset = at;
+    for (uint32_t i = 0; i < e->run->n; i++)
+        *at++ = (uint8_t)(e->run->insn[i].pc - e->run->pc);
+    *at++ = (uint8_t)e->run->size;
+    if (e->run->map.checked) {
+        e->block->bytes = at;
+        for (uint32_t i = 0; i < e->run->n; i++) {
+            for (uint32_t j = 0; j < e->run->insn[i].size; j++)
+                *at++ = e->run->insn[i].bytes[j];
+        }
+    }
+    return at;
+}
+
+Block *records_make(DecodedRun *run)
+{
+    static Emit e; /* under code_lock */
+    if (run->end == DECODE_FLOW && run->insn[run->n - 1].flow == FLOW_REFUSED) {
+        run->n--;
+        run->size -= run->insn[run->n].size;
+        run->end = DECODE_LIMIT;
+    }
+    Block *block = (Block *)(void *)arena_room();
+    *block = (Block){ .pc = run->pc, .size = run->size, .n_insns = run->n };
+    e.run = run;
+    e.block = block;
+    e.ops = block_ops(block);
+    e.n = 0;
+    e.insn = 0;
+    add_live_block(&e);
+    find_live_flags(run, e.live_after);
+    find_native(&e);
+    emit_all(&e);
+    block->n_slots = e.n;
+    uint8_t *end = put_tables(&e);
+    block->room = (uint32_t)((end - (uint8_t *)block + 15) & ~15l);
+    __atomic_store_n(&arena[n_arena - 1].next, (uint8_t *)block + block->room, __ATOMIC_RELEASE);
+    return block;
+}
+
+Block *records_block_of(const Op *op)
+{
+    uint8_t *at = (uint8_t *)(uintptr_t)op;
+    uint32_t n = __atomic_load_n(&n_arena, __ATOMIC_ACQUIRE);
+    for (uint32_t i = 0; i < n; i++) {
+        uint8_t *end = __atomic_load_n(&arena[i].next, __ATOMIC_ACQUIRE);
+        if (at < arena[i].start || at >= end)
+            continue;
+        Block *block = (Block *)(void *)arena[i].start;
+        while (at >= (uint8_t *)block + block->room)
+            block = (Block *)(void *)((uint8_t *)block + block->room);
+        return block;
+    }
+    return NULL;
+}
