@@ -140,7 +140,8 @@ static bool read_head(Cursor *cursor, MapFile *map, uint32_t *stream_size)
     bool known = cursor_u32(cursor) == sizeof "respin";
     cursor_skip(cursor, 4);
     known = known && cursor_u32(cursor) == NOTE_TYPE_MAP;
-    cursor_skip(cursor, sizeof note_name);
+    for (size_t i = 0; i < sizeof note_name; i++)
+        known = cursor_u8(cursor) == (uint8_t)note_name[i] && known;
     known = known && cursor_u32(cursor) == MAP_VERSION;
     map->original.build_id_len = cursor_u32(cursor);
     for (int i = 0; i < BUILD_ID_ROOM; i++)

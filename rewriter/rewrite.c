@@ -87,7 +87,8 @@ static Status build(Arena *arena, const Plan *plan, Bytes *bytes, RewriteStats *
     TRY(add_code(overlay, &out, stats, err));
     TRY(add_unwind(overlay, &out, &end, stats, err));
     end.v = align_up(end.v, MAP_ALIGN);
-    add_section(&out, MAP_SECTION, SHT_PROGBITS, SHF_ALLOC, MAP_ALIGN, end, map_encode(arena, overlay));
+    add_section(&out, MAP_SECTION, SHT_PROGBITS, SHF_ALLOC, MAP_ALIGN, end,
+                map_encode(arena, overlay));
     TRY(elf_out_finish(&out, &data, &len, err));
     TRY(patches_apply(overlay, data, len, err));
     *bytes = (Bytes){ data, len };
