@@ -16,6 +16,7 @@
     X(compare)   \
     X(check)     \
     X(info)      \
+    X(merge)     \
     /* the last one */
 // clang-format on
 
