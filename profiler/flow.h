@@ -41,9 +41,9 @@ extern Handler *const h_fused_mem[FUSED_MEMS][16][16];
  * The records for guest address `pc`, decoded if need be. Never NULL: where there is no code, a
  * record that leaves interp_run with the reason. `real` says which. Takes code_lock.
  */
-const Op *lookup_code(Cpu *cpu, uint64_t pc, bool *real);
+const Op *lookup_code(uint64_t pc, bool *real);
 /* The target record of an indirect branch, made on first use; NULL where there is no code. */
-const Target *lookup_target(Cpu *cpu, const Op *site, uint64_t pc);
+const Target *lookup_target(const Op *site, uint64_t pc);
 /* The record of a call whose return address is `pc`; NULL: none was decoded. */
 const Op *lookup_return(uint64_t pc);
 /* A guest address for the record at which a block or a link begins. */

@@ -73,22 +73,38 @@ HANDLER(h_syscall)
 
 /* ---- links ---- */
 
-HANDLER(h_link)
+/*
+ * The records at `pc`; cpu->pc is set for those that leave. A function of its own: a handler that
+ * took the address of a local could not end in a tail call.
+ */
+static __attribute__((noinline)) const Op *find_code(Cpu *cpu, uint64_t pc, bool *found)
 {
     bool real;
-    cpu->pc = op[1].word[0];
-    const Op *to = lookup_code(cpu, cpu->pc, &real);
+    cpu->pc = pc;
+    const Op *to = lookup_code(pc, &real);
+    if (found != NULL)
+        *found = real;
+    return to;
+}
+
+static __attribute__((noinline)) const Op *resolve_link(Cpu *cpu, const Op *op)
+{
+    bool real;
+    const Op *to = find_code(cpu, op[1].word[0], &real);
     if (real)
         __atomic_store_n((const Op **)op[1].word[1], to, __ATOMIC_RELEASE);
-    JUMP_TO(to);
+    return to;
+}
+
+HANDLER(h_link)
+{
+    JUMP_TO(resolve_link(cpu, op));
 }
 
 /* The first record of a forgotten block: finds what is at its address now. */
 HANDLER(h_stale)
 {
-    bool real;
-    cpu->pc = block_of_first(op)->pc;
-    JUMP_TO(lookup_code(cpu, cpu->pc, &real));
+    JUMP_TO(find_code(cpu, block_of_first(op)->pc, NULL));
 }
 
 /* A checked block whose bytes differ from those decoded: forgets it and starts over. */
@@ -202,11 +218,9 @@ HANDLER(h_call)
 /* cpu->pc is the target. */
 HANDLER(h_indirect_miss)
 {
-    const Target *target = lookup_target(cpu, op, cpu->pc);
-    if (target == NULL) {
-        bool real;
-        JUMP_TO(lookup_code(cpu, cpu->pc, &real));
-    }
+    const Target *target = lookup_target(op, cpu->pc);
+    if (target == NULL)
+        JUMP_TO(find_code(cpu, cpu->pc, NULL));
     ((const Target **)cpu->targets)[target_slot(op, target->pc)] = target;
     COUNT(target->counter);
     GO(target->ops);

@@ -48,7 +48,7 @@ RunExit interp_run(Thread *thread)
         vm_unlock(&the_vm.code_lock);
     }
     cpu->scratch[0] = 0;
-    const Op *op = lookup_code(cpu, cpu->pc, &real);
+    const Op *op = lookup_code(cpu->pc, &real);
     return (RunExit)interp_enter(cpu, op, raw_of_rflags(cpu->rflags), 0, FLAGS_RAW);
 }
 

@@ -209,13 +209,12 @@ static const Op *find_or_decode(uint64_t pc, bool *real)
     return decode_at(pc, real);
 }
 
-const Op *lookup_code(Cpu *cpu, uint64_t pc, bool *real)
+const Op *lookup_code(uint64_t pc, bool *real)
 {
     Block *block = find_block(pc);
     *real = true;
     if (block != NULL)
         return block_ops(block);
-    (void)cpu;
     vm_lock(&the_vm.code_lock);
     const Op *ops = find_or_decode(pc, real);
     vm_unlock(&the_vm.code_lock);
@@ -266,9 +265,8 @@ static const Target *make_target(const Op *site, uint64_t pc)
     return target;
 }
 
-const Target *lookup_target(Cpu *cpu, const Op *site, uint64_t pc)
+const Target *lookup_target(const Op *site, uint64_t pc)
 {
-    (void)cpu;
     const Target *target = find_target(site, pc);
     if (target != NULL)
         return target;
