@@ -15,7 +15,9 @@
     X(profile)   \
     X(compare)   \
     X(check)     \
+    X(report)    \
     X(info)      \
+    X(finish)    \
     X(merge)     \
     /* the last one */
 // clang-format on
