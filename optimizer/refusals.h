@@ -43,6 +43,7 @@
     X(TEXT_WRITTEN,    "text-written",     MODULE, "its text was written while it ran")               \
     X(ALREADY,         "already-optimized",MODULE, "an output of respin")                             \
     X(ADDRESS_SPACE,   "address-space",    MODULE, "no room for the overlay within 2 GiB")            \
+    X(TRAILING_DATA,   "trailing-data",    MODULE, "bytes behind the end of the ELF file")            \
     X(NOT_IN_PROFILE,  "not-in-profile",   MODULE, "the profile does not know this build")
 // clang-format on
 
