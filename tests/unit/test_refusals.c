@@ -30,10 +30,12 @@ static void the_page_tells_every_reason(void **state)
         const RefusalRow *row = &refusal_rows[i];
         const char *head =
             arena_printf(arena, "\n## %s\n*%s: %s.*", row->name, scopes[row->scope], row->sentence);
-        at = strstr(at, head);
-        if (at == NULL)
+        const char *found = strstr(at, head);
+        if (found == NULL) {
             fail_msg("docs/refusals.md lacks, at its place: %s", head);
-        at += 4;
+            return;
+        }
+        at = found + 4;
         const char *next = strstr(at, "\n## ");
         bool last = i + 1 == REFUSED_COUNT;
         assert_true(last == (next == NULL));
