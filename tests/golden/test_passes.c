@@ -1,0 +1,162 @@
+/*
+ * test_passes.c: one pass, a function as text before and after.
+ *
+ *     tests/golden/passes/PASS/CASE/in.txt       options, then the text form of core/program.h
+ *     tests/golden/passes/PASS/CASE/expect.txt   the text after the pass, or "refused NAME: why"
+ *
+ * Options are lines that begin with '#': "# hot 10", "# growth 100", "# blocks reverse", "# seed
+ * 7",
+ * "# pic". Cases are found, not listed. GOLDEN_UPDATE=1 writes expect.txt; review the difference.
+ * What a pass claims to give is verified after it (facts.c).
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "tests/support/cmocka.h"
+
+#include "optimizer/passes.h"
+
+#include <glob.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TEXT_MAX = 1 << 16 };
+
+typedef struct Case {
+    char dir[PATH_MAX];
+    char pass[64];
+} Case;
+
+static bool slurp(const char *dir, const char *name, char *text)
+{
+    char path[PATH_MAX + 32];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    FILE *file = fopen(path, "r");
+    if (file == NULL)
+        return false;
+    size_t size = fread(text, 1, TEXT_MAX - 1, file);
+    text[size] = '\0';
+    fclose(file);
+    return true;
+}
+
+static void spill(const char *dir, const char *name, const char *text)
+{
+    char path[PATH_MAX + 32];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    FILE *file = fopen(path, "w");
+    if (file == NULL)
+        fail_msg("cannot write %s", path);
+    fputs(text, file);
+    fclose(file);
+}
+
+static const Pass *find_pass(const char *name)
+{
+    for (size_t i = 0; i < n_pipeline; i++) {
+        if (strcmp(pipeline[i].name, name) == 0)
+            return &pipeline[i];
+    }
+    fail_msg("no pass is called %s", name);
+    return NULL;
+}
+
+/* Reads the option lines; returns the text after them. */
+static const char *read_options(const char *text, OptimizeOptions *options, Context *ctx,
+                                Image *image)
+{
+    for (; *text == '#'; text = strchr(text, '\n') + 1) {
+        unsigned long value;
+        if (sscanf(text, "# hot %lu", &value) == 1)
+            ctx->hot_count = value;
+        else if (sscanf(text, "# growth %lu", &value) == 1)
+            options->growth_percent = (uint32_t)value;
+        else if (sscanf(text, "# seed %lu", &value) == 1)
+            options->seed = value;
+        else if (strncmp(text, "# blocks reverse", 16) == 0)
+            options->blocks = ORDER_REVERSE;
+        else if (strncmp(text, "# blocks random", 15) == 0)
+            options->blocks = ORDER_RANDOM;
+        else if (strncmp(text, "# pic", 5) == 0)
+            image->is_pic = true;
+    }
+    return text;
+}
+
+static const char *run_case(Arena *arena, const Case *test, const char *text)
+{
+    const Pass *pass = find_pass(test->pass);
+    OptimizeOptions options = { .growth_percent = 100 };
+    PlanStats plan_stats = { 0 };
+    PassStats stats = { 0 };
+    Image image = { .path = "golden" };
+    Error err;
+    Func *fn;
+    Context ctx = { .arena = arena,
+                    .scratch = arena_new(),
+                    .image = &image,
+                    .options = &options,
+                    .stats = &plan_stats,
+                    .hot_count = 1 };
+    text = read_options(text, &options, &ctx, &image);
+    if (func_read_text(arena, text, &fn, &err) != ST_OK)
+        fail_msg("%s: byte %lu: %s", test->dir, (unsigned long)err.place.offset, err.text);
+    if (pass->run(&ctx, fn, &stats, &err) != ST_OK)
+        fail_msg("%s: %s", test->dir, err.text);
+    Facts have = ((pass->needs & ~pass->breaks) | pass->gives) & ~(Facts)FACT_CODE;
+    if (fn->refused != REFUSED_NOT) {
+        arena_free(ctx.scratch);
+        return arena_printf(arena, "refused %s: %s\n", refusal_rows[fn->refused].name, fn->why);
+    }
+    if (verify_facts(&ctx, fn, have, &err) != ST_OK)
+        fail_msg("%s: 0x%lx: %s", test->dir, (unsigned long)err.place.offset, err.text);
+    Buffer out = { .arena = arena };
+    func_write_text(fn, &out);
+    buffer_u8(&out, 0);
+    arena_free(ctx.scratch);
+    return (const char *)out.data;
+}
+
+static void golden_case(void **state)
+{
+    static char text[TEXT_MAX], expect[TEXT_MAX];
+    const Case *test = *state;
+    Arena *arena = arena_new();
+    assert_true(slurp(test->dir, "in.txt", text));
+    const char *got = run_case(arena, test, text);
+    if (getenv("GOLDEN_UPDATE") != NULL)
+        spill(test->dir, "expect.txt", got);
+    if (!slurp(test->dir, "expect.txt", expect))
+        fail_msg("%s has no expect.txt", test->dir);
+    assert_string_equal(got, expect);
+    arena_free(arena);
+}
+
+/* "…/passes/PASS/CASE/in.txt" → directory and pass. */
+static void name_case(Case *test, const char *path)
+{
+    snprintf(test->dir, sizeof test->dir, "%.*s", (int)(strrchr(path, '/') - path), path);
+    const char *pass = strstr(test->dir, "/passes/") + strlen("/passes/");
+    snprintf(test->pass, sizeof test->pass, "%.*s", (int)strcspn(pass, "/"), pass);
+}
+
+int main(void)
+{
+    glob_t found;
+    if (glob(GOLDEN_DIR "/passes/*/*/in.txt", 0, NULL, &found) != 0 || found.gl_pathc == 0)
+        return 1;
+    Case *cases = calloc(found.gl_pathc, sizeof *cases);
+    struct CMUnitTest *tests = calloc(found.gl_pathc, sizeof *tests);
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        name_case(&cases[i], found.gl_pathv[i]);
+        tests[i] = (struct CMUnitTest){ .name = cases[i].dir + strlen(GOLDEN_DIR) + 1,
+                                        .test_func = golden_case,
+                                        .initial_state = &cases[i] };
+    }
+    int failed = _cmocka_run_group_tests("golden passes", tests, found.gl_pathc, NULL, NULL);
+    free(tests);
+    free(cases);
+    globfree(&found);
+    return failed;
+}
