@@ -88,13 +88,25 @@ static Status check_rows(const Check *check, Error *err)
     return ST_OK;
 }
 
+/* True when the input says the same of it: what was wrong there is not the output's. */
+static bool is_inherited(const Check *check, const Section *section)
+{
+    for (uint32_t i = 1; i < check->input->n_sections; i++) {
+        const Section *old = &check->input->sections[i];
+        if (old->addr.v == section->addr.v && old->offset.v == section->offset.v &&
+            old->size == section->size)
+            return true;
+    }
+    return false;
+}
+
 static Status check_sections(const Check *check, Error *err)
 {
     const Image *output = check->output;
     for (uint32_t i = 1; i < output->n_sections; i++) {
         const Section *section = &output->sections[i];
         Place place = { output->path, section->name, PLACE_NO_OFFSET };
-        if (section->type == SHT_NOBITS)
+        if (section->type == SHT_NOBITS || is_inherited(check, section))
             continue;
         if (section->offset.v > output->file.len ||
             section->size > output->file.len - section->offset.v)

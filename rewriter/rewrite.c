@@ -75,6 +75,21 @@ static Status add_unwind(const Overlay *overlay, ElfOut *out, NewAddr *end, Rewr
     return ST_OK;
 }
 
+/* An entry that reaches past the image would cover the overlay too. */
+static Status check_entries_end(const Plan *plan, NewAddr overlay, Error *err)
+{
+    const UnwindTable *table = plan->unwind;
+    for (uint32_t i = 0; i < table->n_fdes; i++) {
+        const Fde *fde = &table->fdes[i];
+        if (fde->start.v + fde->size > overlay.v || fde->start.v + fde->size < fde->start.v)
+            return FAIL(err, ST_BAD_INPUT, ((Place){ plan->image->path, ".eh_frame", fde->offset }),
+                        "an entry covers 0x%" PRIx64 "..0x%" PRIx64
+                        ", the image ends at 0x%" PRIx64,
+                        fde->start.v, fde->start.v + fde->size, overlay.v);
+    }
+    return ST_OK;
+}
+
 static Status build(Arena *arena, const Plan *plan, Bytes *bytes, RewriteStats *stats, Error *err)
 {
     ElfOut out;
@@ -83,6 +98,7 @@ static Status build(Arena *arena, const Plan *plan, Bytes *bytes, RewriteStats *
     uint8_t *data;
     size_t len;
     TRY(elf_out_begin(arena, plan->image, &out, err));
+    TRY(check_entries_end(plan, out.segment_at, err));
     TRY(overlay_build(arena, plan, out.segment_at, &overlay, err));
     TRY(add_code(overlay, &out, stats, err));
     TRY(add_unwind(overlay, &out, &end, stats, err));

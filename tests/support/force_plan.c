@@ -21,6 +21,7 @@ typedef struct Maker {
     uint64_t *targets; /* of all direct branches, sorted */
     size_t n_targets, cap_targets;
     uint64_t random;
+    uint64_t end_so_far; /* of the unwind entries seen */
 } Maker;
 
 static uint64_t next_random(Maker *maker)
@@ -70,6 +71,18 @@ static bool is_skipped(const Maker *maker, const Fde *fde)
             return strncmp(section->name, ".text", 5) != 0;
     }
     return true;
+}
+
+/* Entries of broken files: which one holds where two do is for no one to say. */
+static bool overlaps(Maker *maker, uint32_t index)
+{
+    const Fde *fdes = maker->unwind->fdes;
+    uint64_t end = fdes[index].start.v + fdes[index].size;
+    bool found = fdes[index].start.v < maker->end_so_far ||
+                 (index + 1 < maker->unwind->n_fdes && fdes[index + 1].start.v < end);
+    if (end > maker->end_so_far)
+        maker->end_so_far = end;
+    return found;
 }
 
 static bool is_branch(const Insn *insn)
@@ -168,7 +181,7 @@ static Status add_func(Maker *maker, uint32_t index, Error *err)
     const Fde *fde = &maker->unwind->fdes[index];
     Insn *insns;
     (void)err;
-    if (is_skipped(maker, fde))
+    if (overlaps(maker, index) || is_skipped(maker, fde))
         return ST_OK;
     uint32_t n = decode_all(maker, fde, &insns);
     if (n == 0)
