@@ -179,10 +179,13 @@ static Status check_section(const Image *image, const Section *section, Error *e
     if (!takes_memory(section))
         return ST_OK;
     const Segment *load = image_segment_at(image, section->addr);
-    if (load == NULL || section->size > load->mem_size - (section->addr.v - load->addr.v))
+    uint64_t end = load == NULL                  ? 0
+                   : section->type == SHT_NOBITS ? load->addr.v + load->mem_size
+                                                 : load->addr.v + load->file_size;
+    if (section->addr.v >= end || section->size > end - section->addr.v)
         return FAIL(err, ST_BAD_INPUT, at_section(image, section),
-                    "%" PRIu64 " bytes at address 0x%" PRIx64 " are in no PT_LOAD", section->size,
-                    section->addr.v);
+                    "%" PRIu64 " bytes at address 0x%" PRIx64 " are not all in one PT_LOAD",
+                    section->size, section->addr.v);
     if (section->type != SHT_NOBITS &&
         section->offset.v - load->offset.v != section->addr.v - load->addr.v)
         return FAIL(err, ST_BAD_INPUT, at_section(image, section),

@@ -111,9 +111,11 @@ static Status check_sections(const Check *check, Error *err)
         if (section->offset.v > output->file.len ||
             section->size > output->file.len - section->offset.v)
             return FAIL(err, ST_BAD_INPUT, place, "runs past the end of the file");
-        Vaddr addr;
+        /* By address: loads may share file bytes, so an offset can have two addresses. */
+        FileOff offset;
         if ((section->flags & SHF_ALLOC) != 0 && section->size > 0 &&
-            (!image_addr_of_offset(output, section->offset, &addr) || addr.v != section->addr.v))
+            (!image_offset_of_addr(output, section->addr, &offset) ||
+             offset.v != section->offset.v))
             return FAIL(err, ST_BAD_INPUT, place, "is not loaded where it says, at 0x%" PRIx64,
                         section->addr.v);
     }

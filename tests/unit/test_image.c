@@ -342,8 +342,10 @@ static void names_the_broken_section(void **state)
         { ".text", offsetof(Elf64_Shdr, sh_size), UINT64_MAX, "run past the end of the file" },
         { ".text", offsetof(Elf64_Shdr, sh_offset), UINT64_MAX, "run past the end of the file" },
         { ".text", offsetof(Elf64_Shdr, sh_addr), 1, "is not where" },
-        { ".text", offsetof(Elf64_Shdr, sh_addr), UINT64_MAX - 8, "are in no PT_LOAD" },
-        { ".bss", offsetof(Elf64_Shdr, sh_size), UINT64_MAX - 8, "are in no PT_LOAD" },
+        { ".text", offsetof(Elf64_Shdr, sh_addr), UINT64_MAX - 8, "are not all in one PT_LOAD" },
+        { ".bss", offsetof(Elf64_Shdr, sh_size), UINT64_MAX - 8, "are not all in one PT_LOAD" },
+        { ".bss", offsetof(Elf64_Shdr, sh_type), SHT_PROGBITS | (uint64_t)(SHF_ALLOC) << 32,
+          "are not all in one PT_LOAD" },
         { ".symtab", offsetof(Elf64_Shdr, sh_entsize), 0, "symbols of 0 bytes" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
