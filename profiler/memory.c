@@ -171,15 +171,20 @@ void memory_scratch_free(void *start, size_t size)
 
 /* ---- guest memory ------------------------------------------------------------------------- */
 
+/* A null pointer would be taken for "none given": the first page is asked for at its second word.
+ */
 static bool probe_read(uint64_t address)
 {
+    if (address < PROBE_BYTES)
+        address = PROBE_BYTES;
     return raw_syscall(__NR_rt_sigprocmask, BAD_HOW, (long)(address & ~(uint64_t)(PROBE_BYTES - 1)),
                        0, PROBE_BYTES, 0, 0) != -EFAULT;
 }
 
 static bool probe_write(uint64_t address)
 {
-    return raw_syscall(__NR_rt_sigprocmask, 0, 0, (long)address, PROBE_BYTES, 0, 0) == 0;
+    return address != 0 &&
+           raw_syscall(__NR_rt_sigprocmask, 0, 0, (long)address, PROBE_BYTES, 0, 0) == 0;
 }
 
 bool guest_readable(uint64_t address, size_t size)
