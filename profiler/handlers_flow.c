@@ -68,6 +68,8 @@ HANDLER(h_pending)
 HANDLER(h_syscall)
 {
     COUNT(op->imm);
+    cpu->came_back = (U32)op->imm + 1;
+    cpu->after_syscall = op[1].word[1];
     return leave(cpu, flags_raw(kind, fa, fb), op[1].word[0], RUN_SYSCALL);
 }
 

@@ -47,6 +47,9 @@ RunExit interp_run(Thread *thread)
         lookup_init_thread(cpu);
         vm_unlock(&the_vm.code_lock);
     }
+    if (cpu->came_back != 0 && cpu->pc == cpu->after_syscall)
+        cpu->counter[cpu->came_back]++;
+    cpu->came_back = 0;
     cpu->scratch[0] = 0;
     const Op *op = lookup_code(cpu->pc, &real);
     return (RunExit)interp_enter(cpu, op, raw_of_rflags(cpu->rflags), 0, FLAGS_RAW);

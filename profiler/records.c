@@ -358,6 +358,7 @@ static void emit_transfer(Emit *e, const GuestInsn *insn)
         op = emit(e, h_syscall, 2);
         op->imm = (int32_t)e->counter;
         op[1].word[0] = insn->pc;
+        op[1].word[1] = insn->pc + insn->size;
     }
 }
 
@@ -521,8 +522,8 @@ static void add_live_block(Emit *e)
                        .end = live_end(run),
                        .map = LIVE_NO_MAP,
                        .target = last->target };
-    bool two =
-        live.end == LIVE_END_COND || live.end == LIVE_END_CALL || live.end == LIVE_END_CALL_IND;
+    bool two = live.end == LIVE_END_COND || live.end == LIVE_END_CALL ||
+               live.end == LIVE_END_CALL_IND || live.end == LIVE_END_SYSCALL;
     live.counter = live_new_counters(two ? 2 : 1);
     e->counter = live.counter;
     e->block->live = live_add_block(&live);

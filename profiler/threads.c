@@ -211,6 +211,7 @@ static Thread *make_child(Thread *parent, uint64_t flags, uint64_t stack)
     child->cpu = parent->cpu;
     child->cpu.counter = counter;
     child->cpu.pending = 0;
+    child->cpu.came_back = 0; /* it was the parent that called */
     child->cpu.reg[R_RAX] = 0;
     child->cpu.reg[R_RCX] = child->cpu.pc + 2;
     child->cpu.reg[R_R11] = child->cpu.rflags;

@@ -54,6 +54,8 @@ typedef struct Cpu {
     uint64_t scratch[8]; /* for thunks */
     uint32_t shadow_top;
     ShadowEntry shadow[SHADOW_SLOTS]; /* return-address predictions, a ring */
+    uint64_t after_syscall; /* where the system call that interp_run left for goes on… */
+    uint32_t came_back;     /* …and the counter of its going on there; 0: none is due */
     void *targets;     /* cache of indirect targets: private to the interp side, made on first use */
 } Cpu;
 

@@ -10,6 +10,10 @@
  * to the next. It shares with respin only the instruction decoder (class and length) and the ELF
  * reader; blocks and counts are its own. About 50,000 instructions a second.
  *
+ * Two things that the VM shows its guests otherwise than the kernel would are shown here as there,
+ * because the C library acts on them (docs/limits.md): cpuid has no TSX, and the vDSO stands above
+ * the program's ld.so.
+ *
  * What counts as in docs/formats/profile.md: `rep` once, however many steps it takes; a return
  * belongs to the executed call in front of its target.
  *
@@ -23,8 +27,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -34,6 +40,8 @@ static _Noreturn void die(const char *what);
 #include <uthash.h>
 
 enum { MAPS_MOST = 512, THREADS_MOST = 64, PATH_MOST = 512 };
+enum { LEAF_FEATURES = 7, HLE = 1 << 4, RTM = 1 << 11 }; /* SDM vol. 2A CPUID */
+enum { AT_VDSO = 33 };                                   /* AT_SYSINFO_EHDR */
 
 /* An executable mapping, as /proc/PID/maps said when code in it was first met. */
 typedef struct StepMap {
@@ -48,6 +56,7 @@ typedef struct Step {
     uint8_t size;
     uint8_t flow; /* Flow */
     bool rep;     /* a string instruction with a repeat prefix */
+    bool cpuid;
     UT_hash_handle hh;
 } Step;
 
@@ -61,7 +70,8 @@ typedef struct StepEdge {
 
 typedef struct StepThread {
     pid_t id;
-    Step *last; /* executed last; NULL: none that the next instruction follows */
+    Step *last;    /* executed last; NULL: none that the next instruction follows */
+    bool features; /* it was cpuid, asked for the leaf that tells of TSX */
 } StepThread;
 
 static Arena *arena;
@@ -168,6 +178,7 @@ static Step *find_step(pid_t pid, uint64_t addr)
     step->size = insn.size;
     step->flow = insn.flow;
     step->rep = is_repeated(code.bytes, insn.size);
+    step->cpuid = insn.size == 2 && code.bytes[0] == 0x0f && code.bytes[1] == 0xa2;
     HASH_ADD(hh, steps, addr, sizeof addr, step);
     return step;
 }
@@ -195,7 +206,14 @@ static void count_instruction(StepThread *thread)
         die("registers");
     if (thread->last != NULL && thread->last->rep && thread->last->addr == regs.rip)
         return; /* the next round of the same `rep` */
+    if (thread->features) {
+        regs.rbx &= ~(unsigned long long)(HLE | RTM);
+        if (ptrace(PTRACE_SETREGS, thread->id, 0, &regs) != 0)
+            die("registers");
+    }
     Step *step = find_step(thread->id, regs.rip);
+    thread->features =
+        step->cpuid && (uint32_t)regs.rax == LEAF_FEATURES && (uint32_t)regs.rcx == 0;
     if (thread->last != NULL)
         count_edge(thread->last->addr, step->addr);
     step->count++;
@@ -253,6 +271,64 @@ static int step_all(pid_t first)
     return result;
 }
 
+/* A range of the tracee's mappings by name; false: it has none. */
+static bool find_named(pid_t pid, const char *name, uint64_t *start, uint64_t *end)
+{
+    char path[64];
+    char line[PATH_MOST + 128];
+    bool found = false;
+    snprintf(path, sizeof path, "/proc/%d/maps", pid);
+    FILE *file = fopen(path, "r");
+    while (file != NULL && !found && fgets(line, sizeof line, file) != NULL)
+        found = strstr(line, name) != NULL && sscanf(line, "%lx-%lx", start, end) == 2;
+    if (file != NULL)
+        fclose(file);
+    return found;
+}
+
+/* Runs one system call in the tracee, which stands at its first instruction. */
+static uint64_t remote_mremap(pid_t pid, uint64_t from, uint64_t size, uint64_t to)
+{
+    struct user_regs_struct before;
+    struct user_regs_struct call;
+    int status;
+    if (ptrace(PTRACE_GETREGS, pid, 0, &before) != 0)
+        die("registers");
+    long code = ptrace(PTRACE_PEEKTEXT, pid, before.rip, 0);
+    call = before;
+    call.rax = SYS_mremap;
+    call.rdi = from;
+    call.rsi = call.rdx = size;
+    call.r10 = MREMAP_MAYMOVE | MREMAP_FIXED;
+    call.r8 = to;
+    if (ptrace(PTRACE_POKETEXT, pid, before.rip, (code & ~0xffffL) | 0x050f) != 0 ||
+        ptrace(PTRACE_SETREGS, pid, 0, &call) != 0 || ptrace(PTRACE_SINGLESTEP, pid, 0, 0) != 0 ||
+        waitpid(pid, &status, 0) != pid || ptrace(PTRACE_GETREGS, pid, 0, &call) != 0 ||
+        ptrace(PTRACE_POKETEXT, pid, before.rip, code) != 0 ||
+        ptrace(PTRACE_SETREGS, pid, 0, &before) != 0)
+        die("mremap");
+    return call.rax;
+}
+
+/* Moves the vDSO above everything below the stack, and says so in the auxiliary vector. */
+static void move_vdso(pid_t pid)
+{
+    uint64_t start, end, stack, stack_end;
+    struct user_regs_struct regs;
+    if (!find_named(pid, "[vdso]", &start, &end) || !find_named(pid, "[stack]", &stack, &stack_end))
+        return;
+    uint64_t to = stack - (UINT64_C(16) << 20);
+    if (remote_mremap(pid, start, end - start, to) != to ||
+        ptrace(PTRACE_GETREGS, pid, 0, &regs) != 0)
+        die("the vDSO does not move");
+    uint64_t at = regs.rsp + 8;
+    for (int zeros = 0; zeros < 2; at += 8) /* behind the arguments, then the environment */
+        zeros += ptrace(PTRACE_PEEKDATA, pid, at, 0) == 0;
+    for (long type; (type = ptrace(PTRACE_PEEKDATA, pid, at, 0)) != 0; at += 16)
+        if (type == AT_VDSO)
+            ptrace(PTRACE_POKEDATA, pid, at + 8, to);
+}
+
 static pid_t start(const char *path, char **argv)
 {
     pid_t pid = fork();
@@ -267,6 +343,7 @@ static pid_t start(const char *path, char **argv)
         die(path);
     if (ptrace(PTRACE_SETOPTIONS, pid, 0, PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL) != 0)
         die("options");
+    move_vdso(pid);
     handle_stop(find_thread(pid), SIGTRAP << 8 | 0x7f);
     return pid;
 }
