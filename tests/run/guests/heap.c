@@ -13,6 +13,8 @@ static uintptr_t kernel_brk(uintptr_t wanted)
 
 int main(void)
 {
+    static char buffer[4096]; /* or printf's would lie in the heap */
+    setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
     uintptr_t start = kernel_brk(0);
     printf("grow %ld\n", (long)(kernel_brk(start + 5000) - start));
     memset((void *)start, 0x5a, 5000);
