@@ -5,9 +5,10 @@
  *     rsp+16 rbp=c-16  offset rbp, 2                 one instruction for each rule that differs
  *     rbp+16 rbp=c-16  def_cfa_register rbp
  *
- * A rule that is the CIE's own is reached by restore, which is also the only way back to a register
- * of which nothing was said. Remember and restore state are not used: a block that follows an
- * epilogue differs from it in the CFA's offset alone, three bytes.
+ * Restore is the only way back to a register of which nothing was said, and is used for nothing
+ * else: by the standard it brings back the CIE's rule, but libgcc forgets the register altogether,
+ * so a return address "restored" to CFA-8 is lost to it. Remember and restore state are not used: a
+ * block that follows an epilogue differs from it in the CFA's offset alone, three bytes.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -102,11 +103,6 @@ static bool put_cfa(Buffer *out, const Cie *cie, const UnwindRule *from, const U
     return true;
 }
 
-static void put_restore(Buffer *out, uint8_t reg)
-{
-    buffer_u8(out, (uint8_t)(CFA_RESTORE | reg));
-}
-
 static bool put_offset(Buffer *out, const Cie *cie, uint8_t reg, const UnwindRule *to)
 {
     bool is_value = to->kind == RULE_VAL_OFFSET;
@@ -128,11 +124,10 @@ static bool put_offset(Buffer *out, const Cie *cie, uint8_t reg, const UnwindRul
 
 static bool put_rule(Buffer *out, const CfiContext *context, uint8_t reg, const UnwindRule *to)
 {
-    if (rule_equal(to, &context->initial.regs[reg])) {
-        put_restore(out, reg);
-        return true;
-    }
     switch (to->kind) {
+    case RULE_NONE:
+        buffer_u8(out, (uint8_t)(CFA_RESTORE | reg));
+        return context->initial.regs[reg].kind == RULE_NONE;
     case RULE_UNDEFINED:
         put_op_reg(out, CFA_UNDEFINED, reg);
         return true;
@@ -146,13 +141,10 @@ static bool put_rule(Buffer *out, const CfiContext *context, uint8_t reg, const 
         put_op_reg(out, CFA_REGISTER, reg);
         buffer_uleb(out, (uint64_t)to->value);
         return to->value >= 0 && to->value < UNWIND_REGS;
-    case RULE_EXPR:
-    case RULE_VAL_EXPR:
+    default:
         put_op_reg(out, to->kind == RULE_EXPR ? CFA_EXPRESSION : CFA_VAL_EXPRESSION, reg);
         put_expression(out, to->expr);
         return true;
-    default: /* RULE_NONE, where the CIE says something: no way back */
-        return false;
     }
 }
 
