@@ -5,6 +5,7 @@
  */
 #include "profiler/flags.h"
 #include "profiler/flow.h"
+#include "profiler/forms.h"
 #include "profiler/lookup.h"
 #include "profiler/records.h"
 #include "profiler/thunk.h"
@@ -31,7 +32,7 @@ bool interp_init(Vm *vm)
 {
     if (!decode_init(vm->options.zydis, &vm->unsupported))
         return false;
-    records_init();
+    forms_init();
     vm_lock(&vm->code_lock);
     lookup_init();
     vm_unlock(&vm->code_lock);

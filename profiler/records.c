@@ -15,17 +15,13 @@
 
 #include "profiler/flags.h"
 #include "profiler/flow.h"
+#include "profiler/forms.h"
 #include "profiler/lookup.h"
 #include "profiler/thunk.h"
 
 #include <Zydis/Mnemonic.h>
 
-#define AS_ROW(form, mnemonic, shape, bits, handlers, source, proof)                               \
-    { #form, ZYDIS_MNEMONIC_##mnemonic, SHAPE_##shape, bits, handlers, source, proof },
-const Row interp_rows[ROW_COUNT] = { INTERP_ROWS(AS_ROW) };
-
 enum {
-    MNEMONICS = ZYDIS_MNEMONIC_MAX_VALUE + 1,
     ARENA_CHUNK = 256 * 1024,
     ARENA_CHUNKS = 16384,
     MAX_SLOTS = 1 + 3 * BLOCK_MAX_INSNS + 16,
@@ -35,130 +31,12 @@ enum {
     ABSORB = 8, /* handled instructions between two others that are cheaper inside their thunk */
 };
 
-static uint16_t
-    first_row[MNEMONICS]; /* rows of one mnemonic are chained by next_row; +1, 0: none */
-static uint16_t next_row[ROW_COUNT];
-
 typedef struct ArenaChunk {
     uint8_t *start, *next, *end;
 } ArenaChunk;
 
 static ArenaChunk arena[ARENA_CHUNKS];
 static volatile uint32_t n_arena;
-
-void records_init(void)
-{
-    for (uint16_t i = ROW_COUNT; i-- > 0;) {
-        next_row[i] = first_row[interp_rows[i].mnemonic];
-        first_row[interp_rows[i].mnemonic] = i + 1;
-    }
-}
-
-/* ---- which handler ---- */
-
-static int size_index(unsigned bits)
-{
-    return bits == 8 ? 0 : bits == 16 ? 1 : bits == 32 ? 2 : bits == 64 ? 3 : -1;
-}
-
-static bool has_memory(unsigned shape)
-{
-    return shape == SHAPE_M || shape == SHAPE_RM || shape == SHAPE_MR || shape == SHAPE_MI ||
-           shape == SHAPE_RMI;
-}
-
-static bool has_long_immediate(unsigned shape)
-{
-    return shape == SHAPE_MI || shape == SHAPE_RMI;
-}
-
-static bool is_shift(const GuestInsn *insn)
-{
-    return insn->mnemonic == ZYDIS_MNEMONIC_SHL || insn->mnemonic == ZYDIS_MNEMONIC_SHR ||
-           insn->mnemonic == ZYDIS_MNEMONIC_SAR || insn->mnemonic == ZYDIS_MNEMONIC_ROL ||
-           insn->mnemonic == ZYDIS_MNEMONIC_ROR;
-}
-
-/* Immediates as handlers take them: shift counts masked; others must fit 32 bits, signed. */
-static bool immediate_serves(const GuestInsn *insn)
-{
-    if (is_shift(insn) && insn->shape == SHAPE_RI) {
-        unsigned count = insn->imm & (insn->bits == 64 ? 63 : 31);
-        return count >= 1 && count < insn->bits;
-    }
-    return has_long_immediate(insn->shape) || insn->imm == (uint64_t)(int64_t)(int32_t)insn->imm;
-}
-
-static Handler *row_handler(const Row *row, const GuestInsn *insn)
-{
-    if (row->shape == SHAPE_NONE || row->shape == SHAPE_I)
-        return row->handlers[0];
-    int size = size_index(row->to_bits != 0 ? insn->source_bits : insn->bits);
-    if (size < 0 || (row->to_bits != 0 && row->to_bits != insn->bits))
-        return NULL;
-    if (!has_memory(row->shape))
-        return row->handlers[size];
-    if (!insn->mem.usable || (row->mnemonic == ZYDIS_MNEMONIC_LEA && insn->mem.mode == MODE_FS))
-        return NULL;
-    return row->handlers[size * MODE_COUNT + (int)insn->mem.mode];
-}
-
-static bool is_zeroing(const GuestInsn *insn)
-{
-    return insn->mnemonic == ZYDIS_MNEMONIC_XOR && insn->shape == SHAPE_RR && insn->a == insn->b &&
-           insn->bits >= 32;
-}
-
-static Handler *special_handler(const GuestInsn *insn)
-{
-    switch (insn->mnemonic) {
-    case ZYDIS_MNEMONIC_NOP:
-    case ZYDIS_MNEMONIC_ENDBR64:
-    case ZYDIS_MNEMONIC_ENDBR32:
-        return h_nop;
-    case ZYDIS_MNEMONIC_PUSHFQ:
-        return h_pushf;
-    case ZYDIS_MNEMONIC_POPFQ:
-        return h_popf;
-    case ZYDIS_MNEMONIC_CLD:
-        return h_cld;
-    case ZYDIS_MNEMONIC_STD:
-        return h_std;
-    case ZYDIS_MNEMONIC_CPUID:
-        return h_cpuid;
-    default:
-        if (is_zeroing(insn))
-            return insn->bits == 64 ? h_zero_64 : h_zero_32;
-        return NULL;
-    }
-}
-
-Handler *records_handler(const GuestInsn *insn, unsigned *slots)
-{
-    *slots = 1;
-    Handler *special = special_handler(insn);
-    if (special != NULL || insn->shape == SHAPE_COUNT)
-        return special;
-    if (insn->mnemonic == ZYDIS_MNEMONIC_MOV && insn->shape == SHAPE_RI &&
-        !immediate_serves(insn)) {
-        *slots = 2;
-        return h_mov_long;
-    }
-    if (!immediate_serves(insn))
-        return NULL;
-    for (unsigned i = first_row[insn->mnemonic]; i != 0; i = next_row[i - 1]) {
-        const Row *row = &interp_rows[i - 1];
-        if (row->shape != insn->shape)
-            continue;
-        Handler *handler = row_handler(row, insn);
-        if (handler == NULL)
-            continue;
-        bool absolute = has_memory(row->shape) && insn->mem.mode == MODE_ABSOLUTE;
-        *slots = absolute || has_long_immediate(row->shape) ? 2 : 1;
-        return handler;
-    }
-    return NULL;
-}
 
 /* ---- flag liveness ---- */
 
@@ -170,7 +48,7 @@ static void find_live_flags(const DecodedRun *run, bool *live_after)
         unsigned slots;
         live_after[i] = (live & insn->flags_out) != 0;
         live = (live & ~(uint32_t)insn->flags_out) | insn->flags_in;
-        if (insn->faults || insn->flow != FLOW_NEXT || records_handler(insn, &slots) == NULL)
+        if (insn->faults || insn->flow != FLOW_NEXT || form_handler(insn, &slots) == NULL)
             live = RFLAGS_ARITH;
     }
 }
@@ -218,21 +96,21 @@ static void emit_handled(Emit *e, const GuestInsn *insn, Handler *handler, unsig
     bool rotate = insn->mnemonic == ZYDIS_MNEMONIC_ROL || insn->mnemonic == ZYDIS_MNEMONIC_ROR;
     if (rotate && insn->shape == SHAPE_RI && !e->live_after[e->insn])
         handler = (insn->mnemonic == ZYDIS_MNEMONIC_ROL ? h_rol_ri_nf
-                                                        : h_ror_ri_nf)[size_index(insn->bits)];
+                                                        : h_ror_ri_nf)[form_size_index(insn->bits)];
     Op *op = emit(e, handler, slots);
     op->a = insn->a;
     op->b = insn->b;
     op->imm = (int32_t)insn->imm;
-    if (is_shift(insn) && insn->shape == SHAPE_RI)
+    if (form_is_shift(insn) && insn->shape == SHAPE_RI)
         op->imm = (int32_t)(insn->imm & (insn->bits == 64 ? 63 : 31));
     if (handler == h_mov_long)
         op[1].word[0] = insn->imm;
-    if (!has_memory(insn->shape) || handler == h_nop)
+    if (!form_has_memory(insn->shape) || handler == h_nop)
         return;
     set_memory(op, &insn->mem);
     if (insn->mem.mode == MODE_ABSOLUTE)
         op[1].word[0] = (uint64_t)insn->mem.disp;
-    if (has_long_immediate(insn->shape))
+    if (form_has_long_immediate(insn->shape))
         op[1].word[1] = insn->imm;
 }
 
@@ -264,7 +142,7 @@ static uint8_t emit_indirect_operand(Emit *e, const GuestInsn *insn)
     load.bits = 64;
     load.a = TEMP_REG;
     unsigned slots;
-    Handler *handler = records_handler(&load, &slots);
+    Handler *handler = form_handler(&load, &slots);
     emit_handled(e, &load, handler, slots);
     return TEMP_REG;
 }
@@ -394,9 +272,9 @@ static Handler *fused_mem(const GuestInsn *insn, unsigned cc, int size)
 
 static Handler *fused_handler(const GuestInsn *insn, const GuestInsn *jump)
 {
-    int size = size_index(insn->bits);
+    int size = form_size_index(insn->bits);
     if ((insn->mnemonic != ZYDIS_MNEMONIC_CMP && insn->mnemonic != ZYDIS_MNEMONIC_TEST) ||
-        jump->flow != FLOW_COND || size < 0 || !immediate_serves(insn))
+        jump->flow != FLOW_COND || size < 0 || !form_immediate_serves(insn))
         return NULL;
     switch (insn->shape) {
     case SHAPE_RR:
@@ -418,7 +296,7 @@ static void emit_fused(Emit *e, Handler *handler, const GuestInsn *insn, const G
     op->b = insn->b;
     op->imm = (int32_t)insn->imm;
     op[2].word[0] = e->counter;
-    if (has_memory(insn->shape)) {
+    if (form_has_memory(insn->shape)) {
         bool absolute = insn->mem.mode == MODE_ABSOLUTE;
         set_memory(op, &insn->mem);
         op[2].word[1] = absolute ? (uint64_t)insn->mem.disp : insn->imm;
@@ -434,7 +312,7 @@ static void emit_fused(Emit *e, Handler *handler, const GuestInsn *insn, const G
 /* Handled instructions that a thunk may take in: none that would make it load or guard flags. */
 static bool may_absorb(const GuestInsn *insn)
 {
-    return special_handler(insn) == NULL && insn->flow == FLOW_NEXT && insn->flags_in == 0 &&
+    return form_special(insn) == NULL && insn->flow == FLOW_NEXT && insn->flags_in == 0 &&
            (insn->flags_out == 0 || insn->flags_out == RFLAGS_ARITH);
 }
 
@@ -446,7 +324,7 @@ static void find_native(Emit *e)
     for (uint32_t i = 0; i < e->run->n; i++) {
         const GuestInsn *insn = &e->run->insn[i];
         unsigned slots;
-        e->native[i] = insn->flow == FLOW_NEXT && records_handler(insn, &slots) == NULL;
+        e->native[i] = insn->flow == FLOW_NEXT && form_handler(insn, &slots) == NULL;
         if (!e->native[i]) {
             open = open && may_absorb(insn);
             continue;
@@ -547,7 +425,7 @@ static void emit_all(Emit *e)
         } else if (insn->flow != FLOW_NEXT) {
             emit_transfer(e, insn);
         } else {
-            Handler *handler = records_handler(insn, &slots);
+            Handler *handler = form_handler(insn, &slots);
             if (handler != h_nop)
                 emit_handled(e, insn, handler, slots);
         }

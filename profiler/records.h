@@ -8,8 +8,6 @@
 
 #include "profiler/decode.h"
 
-/* Once: the index of rows by mnemonic. */
-void records_init(void);
 /*
  * Makes a block of a run of at least one instruction that is not refused, and its counters and live
  * record. code_lock is held. `run` may be cut short before a refused instruction.
@@ -17,7 +15,5 @@ void records_init(void);
 Block *records_make(DecodedRun *run);
 /* The block that holds record `op`, wherever in it; NULL: none. */
 Block *records_block_of(const Op *op);
-/* The handler and number of slots for an instruction; NULL: it needs a thunk. For tests, too. */
-Handler *records_handler(const GuestInsn *insn, unsigned *slots);
 
 #endif
