@@ -160,12 +160,20 @@ static uint8_t facts_of(const ZydisDecodedInstruction *raw, const Insn *insn)
     return facts;
 }
 
+/* Zydis also knows the Xeon Phi of 2012, whose mask jumps (VEX 0F 84) no x86-64 program has. */
+static bool is_of_another_machine(const ZydisDecodedInstruction *raw)
+{
+    return raw->meta.isa_set >= ZYDIS_ISA_SET_KNCE &&
+           raw->meta.isa_set <= ZYDIS_ISA_SET_KNC_PF_HINT;
+}
+
 bool insn_decode(Bytes code, Vaddr addr, Insn *out)
 {
     ZydisDecoder decoder = decoder_make();
     ZydisDecodedInstruction raw;
     if (code.len == 0 ||
-        !ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder, NULL, code.data, code.len, &raw)))
+        !ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder, NULL, code.data, code.len, &raw)) ||
+        is_of_another_machine(&raw))
         return false;
     *out = (Insn){ .addr = addr, .ref_to = VADDR_NONE, .size = raw.length, .table = -1 };
     memcpy(out->bytes, code.data, raw.length);

@@ -279,9 +279,12 @@ static Flow flow_of_one_byte(const Scan *scan)
     }
 }
 
-static Flow flow_of_two_byte(uint8_t opcode)
+static Flow flow_of_two_byte(const Scan *scan)
 {
+    uint8_t opcode = scan->opcode;
     switch (opcode) {
+    case 0x01: /* F3 0F 01 EC: uiret */
+        return scan->mandatory && scan->modrm == 0xec ? FLOW_RET : FLOW_NEXT;
     case 0x05:
     case 0x34:
         return FLOW_SYSCALL;
@@ -301,7 +304,7 @@ static Flow flow_of(const Scan *scan)
 {
     if (scan->vector || scan->map > 2)
         return FLOW_NEXT;
-    return scan->map == 1 ? flow_of_one_byte(scan) : flow_of_two_byte(scan->opcode);
+    return scan->map == 1 ? flow_of_one_byte(scan) : flow_of_two_byte(scan);
 }
 
 static bool has_target(uint8_t flow)

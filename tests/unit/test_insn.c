@@ -150,6 +150,8 @@ static void rejects_what_is_no_instruction(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_false(insn_decode((Bytes){ bad[i], 4 }, vaddr(AT), &insn));
     assert_false(insn_decode((Bytes){ bad[0], 0 }, vaddr(AT), &insn));
+    static const uint8_t jkzd[] = { 0xc5, 0xcc, 0x84, 0x7f, 0, 0x42, 0xc0 }; /* Xeon Phi only */
+    assert_false(insn_decode((Bytes){ jkzd, sizeof jkzd }, vaddr(AT), &insn));
 }
 
 static void tells_register_effects(void **state)
@@ -363,6 +365,21 @@ static void fast_decoder_agrees_on_random_bytes(void **state)
     }
 }
 
+/* Found by fuzzing: uiret, behind a prefix said twice. */
+static void fast_decoder_knows_rare_returns(void **state)
+{
+    (void)state;
+    static const uint8_t cases[][5] = { { 0xf3, 0x0f, 0x01, 0xec },
+                                        { 0xf3, 0xf3, 0x0f, 0x01, 0xec } };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        Bytes code = { cases[i], i + 4 };
+        Insn insn;
+        assert_true(insn_decode(code, vaddr(AT), &insn));
+        assert_int_equal(insn.flow, FLOW_RET);
+        fast_equals_full(code, vaddr(AT), &insn);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -380,6 +397,7 @@ int main(void)
         cmocka_unit_test(prints_text),
         cmocka_unit_test(fast_decoder_agrees_on_whole_libraries),
         cmocka_unit_test(fast_decoder_agrees_on_random_bytes),
+        cmocka_unit_test(fast_decoder_knows_rare_returns),
     };
     return cmocka_run_group_tests_name("insn", tests, NULL, NULL);
 }
