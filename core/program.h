@@ -117,7 +117,9 @@ typedef struct Func {
     uint64_t calls;   /* executions of the entry */
     uint32_t refused; /* Refusal (optimizer/refusals.h); 0: not */
     const char *why;  /* detail of the refusal; NULL */
-    bool open_jump;   /* has an indirect jump without a proven table */
+    bool open_jump;   /* has an indirect jump without a proven table that may stay inside */
+    bool open_any; /* one of these computes its target: any instruction may be it; else only blocks
+                      with BLOCK_ESCAPES may be */
     bool has_calls_to_self;
     Arena *arena; /* where its arrays live */
 } Func;

@@ -76,7 +76,7 @@ static Status read_number(Reader *reader, uint64_t *out)
 
 static Status read_u32(Reader *reader, uint32_t *out)
 {
-    uint64_t value;
+    uint64_t value = 0;
     TRY(read_number(reader, &value));
     if (value > UINT32_MAX)
         return BAD(reader, "%" PRIu64 " does not fit 32 bits", value);
@@ -169,6 +169,8 @@ static Status read_head(Reader *reader)
             TRY(read_number(reader, &fn->calls));
         else if (take(reader, "open-jump"))
             fn->open_jump = true;
+        else if (take(reader, "open-any"))
+            fn->open_jump = fn->open_any = true;
         else if (take(reader, "self-calls"))
             fn->has_calls_to_self = true;
         else if (take(reader, "refused"))

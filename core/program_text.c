@@ -74,7 +74,7 @@ static void print_head(const Func *fn, Buffer *out)
     }
     print(out, " count %" PRIu64 " calls %" PRIu64, fn->count, fn->calls);
     if (fn->open_jump)
-        print(out, " open-jump");
+        print(out, fn->open_any ? " open-any" : " open-jump");
     if (fn->has_calls_to_self)
         print(out, " self-calls");
     if (fn->refused != 0) {

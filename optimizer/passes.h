@@ -18,7 +18,7 @@ enum Fact {
     FACT_CODE = 1u << 0,   /* extents are known */
     FACT_CFG = 1u << 1,    /* blocks and successors are complete and consistent */
     FACT_COUNTS = 1u << 2, /* counts are attached and flow is conserved */
-    FACT_TABLES = 1u << 3, /* every indirect jump has a proven table or open_jump is set */
+    FACT_TABLES = 1u << 3, /* every indirect jump has a proven table or leaves the function, or open_jump is set */
     FACT_PLACED = 1u << 4, /* BLOCK_HOT, BLOCK_COLD_COPY, BLOCK_ROOT are decided, patch sites proven */
     FACT_LAYOUT = 1u << 5, /* fn->layout is a permutation of the placed blocks */
 };
@@ -40,6 +40,7 @@ typedef struct Context {
     const OptimizeOptions *options;
     PlanStats *stats;
     Program *program;
+    const struct ModuleRefs *refs; /* module_refs.h; written by discover_functions */
     struct PatchProof *proof; /* module-wide knowledge of possible targets: patch_sites.h */
     Patch *patches;           /* found by place_blocks; those of functions refused later as well */
     size_t n_patches, cap_patches;
@@ -63,9 +64,9 @@ extern const size_t n_pipeline;
 
 /* discover.c: extents of all functions that the profile executed (or the options want). */
 MUST_CHECK Status discover_functions(Context *ctx, Error *err);
-PassRun build_cfg;      /* cfg.c: decode linearly and recursively, blocks, successors */
-PassRun find_tables;    /* tables.c: jump tables and computed goto with proven bounds */
-PassRun attach_counts;  /* counts.c: block and edge counts, checked for flow */
+PassRun build_cfg;     /* cfg.c: decode linearly and recursively, blocks, successors */
+PassRun find_tables;   /* tables.c: jump tables and computed goto with proven bounds */
+PassRun attach_counts; /* counts.c: block and edge counts, checked for flow */
 
 /* Back: what is placed, and how. */
 PassRun place_blocks;     /* place.c: hot set, roots, joins, cold copies, patch sites (law 1, 4) */

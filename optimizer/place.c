@@ -235,7 +235,9 @@ Status place_blocks(Context *ctx, Func *fn, PassStats *stats, Error *err)
     }
     if (!any)
         return refuse(fn, REFUSED_NOT_EXECUTED, "no block has a count");
-    Placer placer = { .ctx = ctx, .fn = fn, .every_start = patch_needs_every_start(fn) };
+    Placer placer = { .ctx = ctx,
+                      .fn = fn,
+                      .every_start = fn->open_any && patch_needs_every_start(fn) };
     placer.state = arena_many(ctx->scratch, uint8_t, fn->n_blocks);
     placer.sites = arena_many(ctx->scratch, PatchSite, fn->n_blocks);
     placer.work = arena_many(ctx->scratch, uint32_t, fn->n_blocks);

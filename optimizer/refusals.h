@@ -26,6 +26,7 @@
     X(TEXT_READ,       "text-read",        FUNC,   "its bytes are read as data")                      \
     X(RSEQ,            "rseq",             FUNC,   "holds a restartable sequence")                    \
     X(TOO_BIG,         "too-big",          FUNC,   "larger than the limit")                           \
+    X(PLT,             "plt",              FUNC,   "the procedure linkage table")                     \
     X(NOT_EXECUTED,    "not-executed",     FUNC,   "not executed in the profile")                     \
     X(PROOF,           "proof",            FUNC,   "an emitted instruction did not re-decode to its original") \
     X(TABLE_BOUND,     "table-bound",      TABLE,  "no bound on the index is proven")                 \

@@ -106,6 +106,8 @@ static void tables_want_every_indirect_jump_explained(void **state)
 {
     Func *fn = read_good(*state);
     fn->blocks[1].table = -1;
+    assert_int_equal(check(*state, fn, all), ST_OK);
+    fn->blocks[2].facts |= BLOCK_ESCAPES;
     assert_broken(*state, fn, FACT_TABLES);
     fn->open_jump = true;
     assert_int_equal(check(*state, fn, all), ST_OK);

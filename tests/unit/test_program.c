@@ -10,7 +10,7 @@
 #include <string.h>
 
 static const char whole[] =
-    "func 0x1139 \"ma\\x22in\" count 300 calls 1 open-jump self-calls\n"
+    "func 0x1139 \"ma\\x22in\" count 300 calls 1 open-any self-calls\n"
     "extent 0x1139 0x1160 fde 3\n"
     "extent 0x900 0x910\n"
     "table 0x4000 rel32 base 0x4000 goto clone abs64 sites 2 fallback 0x1150 : 0x1140 - 0x900\n"

@@ -1,0 +1,671 @@
+/*
+ * values_step.c: what one instruction does to the values, and what a branch says about them.
+ *
+ * An instruction without a rule here makes unknown values of what it writes: a rule can only be
+ * missing, never wrong by omission. Rules follow SDM vol. 1 3.4.1.1 (a 32-bit result is
+ * zero-extended, an 8- or 16-bit one leaves the rest).
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "optimizer/values.h"
+
+enum {
+    IDS_PER_INSN = 32,
+    ID_CELL = VALUE_REGS, /* + slot */
+    ID_COMPARED = ID_CELL + VALUE_CELLS,
+    RAX = 0,
+    /* psABI 3.2.1: rbx rsp rbp r12..r15 belong to the caller. */
+    REGS_OF_CALLEE = 0x0fc7, /* rax rcx rdx rsi rdi r8..r11 */
+    REGS_OF_KERNEL = 1 << 0 | 1 << 1 | 1 << 11,
+};
+
+static uint32_t id_of(uint32_t index, uint32_t slot)
+{
+    return 1 + index * IDS_PER_INSN + slot;
+}
+
+static uint64_t mask_of(unsigned size)
+{
+    return size >= 8 ? UINT64_MAX : ((uint64_t)1 << (8 * size)) - 1;
+}
+
+static unsigned bits_of(const Operand *operand)
+{
+    return 8u * operand->size;
+}
+
+static bool is_reg(const Operand *operand)
+{
+    return operand->kind == OPERAND_REG;
+}
+
+/* --- reading -----------------------------------------------------------------------------------
+ */
+
+/* The low `size` bytes of a value, zero-extended. */
+static Value cut(Value value, unsigned size)
+{
+    if (size >= 8)
+        return value;
+    if (value.kind == VALUE_CONST)
+        return value_const(value.addr & mask_of(size));
+    if (value.kind == VALUE_ENTRY && value.entry_size == 4 && size == 4)
+        return value;
+    if (value.kind != VALUE_NUM)
+        value = value_unknown(0);
+    if (value.width > 8 * size)
+        value.width = (uint8_t)(8 * size);
+    value.plain = false;
+    value_bound(&value, 64, value_max(&value, 8 * size));
+    return value;
+}
+
+typedef struct Sum {
+    uint64_t known;
+    const Value *number; /* the one part that is not known; NULL: none */
+    unsigned scale;
+    bool based; /* a constant or an absolute displacement takes part */
+} Sum;
+
+static bool add_part(Sum *sum, const Value *value, unsigned scale)
+{
+    if (value->kind == VALUE_CONST) {
+        sum->known += value->addr * scale;
+        sum->based = true;
+        return true;
+    }
+    if (value->kind != VALUE_NUM || sum->number != NULL)
+        return false;
+    sum->number = value;
+    sum->scale = scale;
+    return true;
+}
+
+/* The address as a constant plus at most one scaled number. */
+static bool sum_of(const ValueState *state, const InsnMem *mem, Sum *sum)
+{
+    *sum = (Sum){ .known = (uint64_t)mem->disp, .based = mem->base < 0, .scale = 1 };
+    if (mem->segment != 0)
+        return false;
+    if (mem->base >= 0 && !add_part(sum, &state->regs[mem->base], 1))
+        return false;
+    return mem->index < 0 || add_part(sum, &state->regs[mem->index], mem->scale);
+}
+
+/* An entry of a table: constant + number, stepping by the size of the entry. */
+static bool read_entry(const ValueState *state, const InsnMem *mem, Value *out)
+{
+    Sum sum;
+    if ((mem->size != 4 && mem->size != 8) || !sum_of(state, mem, &sum) || sum.number == NULL)
+        return false;
+    unsigned align = sum.number->align;
+    bool scaled = sum.based || align > 0;
+    if (!scaled || align > 3 || sum.scale << align != mem->size)
+        return false;
+    uint64_t last = value_max(sum.number, 64) >> align;
+    *out = (Value){ .kind = VALUE_ENTRY,
+                    .width = 64,
+                    .entry_size = mem->size,
+                    .addr = sum.known,
+                    .n = last < VALUE_ENTRIES_MAX ? (uint32_t)last + 1 : 0 };
+    return true;
+}
+
+/* How a word of memory is known again: false when it cannot be. */
+static bool name_cell(const ValueState *state, const InsnMem *mem, ValueCell *out)
+{
+    *out = (ValueCell){ .used = true, .size = mem->size, .disp = mem->disp };
+    if (mem->segment != 0 || mem->index >= 0 || mem->size == 0 || mem->size > 8)
+        return false;
+    if (mem->base < 0)
+        return true;
+    const Value *base = &state->regs[mem->base];
+    if (base->kind == VALUE_CONST) {
+        out->disp += (int64_t)base->addr;
+        return true;
+    }
+    out->base_id = base->id;
+    return base->kind == VALUE_NUM && base->id != 0 && base->width == 64;
+}
+
+static const ValueCell *find_cell(const ValueState *state, const InsnMem *mem)
+{
+    ValueCell name;
+    if (!name_cell(state, mem, &name))
+        return NULL;
+    for (int i = 0; i < VALUE_CELLS; i++) {
+        const ValueCell *cell = &state->cells[i];
+        if (cell->used && cell->size == name.size && cell->base_id == name.base_id &&
+            cell->disp == name.disp)
+            return cell;
+    }
+    return NULL;
+}
+
+static Value read_memory(const ValueState *state, const InsnMem *mem)
+{
+    Value value;
+    if (read_entry(state, mem, &value))
+        return value;
+    const ValueCell *cell = find_cell(state, mem);
+    value = cell != NULL ? cell->value : value_unknown(0);
+    value = cut(value, mem->size);
+    value.plain = mem->size == 8;
+    return value;
+}
+
+Value values_read(const ValueState *state, const Operand *operand)
+{
+    switch (operand->kind) {
+    case OPERAND_REG:
+        if (!operand->high_byte)
+            return cut(state->regs[operand->reg], operand->size);
+        return cut(value_unknown(0), 1);
+    case OPERAND_MEM:
+        return read_memory(state, &operand->mem);
+    case OPERAND_IMM:
+        return value_const((uint64_t)operand->imm);
+    default:
+        return value_unknown(0);
+    }
+}
+
+/* --- writing -----------------------------------------------------------------------------------
+ */
+
+static void set_copy(ValueState *state, int reg, Value value)
+{
+    state->regs[reg] = value;
+}
+
+static void set_new(ValueState *state, int reg, Value value, uint32_t index)
+{
+    uint32_t id = id_of(index, (uint32_t)reg);
+    values_forget(state, id);
+    value.id = value.kind == VALUE_NUM ? id : 0;
+    value.width = 64;
+    state->regs[reg] = value;
+}
+
+/* A copy when it is one; a value without a name gets one. */
+static void set_value(ValueState *state, int reg, Value value, uint32_t index)
+{
+    if (value.kind == VALUE_NUM && value.id == 0)
+        set_new(state, reg, value, index);
+    else
+        set_copy(state, reg, value);
+}
+
+static void forget_memory(ValueState *state)
+{
+    for (int i = 0; i < VALUE_CELLS; i++)
+        state->cells[i].used = false;
+}
+
+/* The part of a register that an instruction leaves alone still bounds the whole. */
+static Value unknown_part(const Value *old, const Operand *operand)
+{
+    Value value = value_unknown(0);
+    if (operand->size == 4)
+        value_bound(&value, 64, UINT32_MAX);
+    if (operand->size < 4 && !operand->high_byte)
+        value_bound(&value, 64, value_max(old, 64) | mask_of(operand->size));
+    return value;
+}
+
+static void step_unknown(ValueState *state, const ValueInsn *insn, uint32_t index)
+{
+    const Operand *to = &insn->operands[0];
+    for (int reg = 0; reg < VALUE_REGS; reg++) {
+        if ((insn->effects.writes >> reg & 1) == 0)
+            continue;
+        Value value = value_unknown(0);
+        if (is_reg(to) && to->reg == reg)
+            value = unknown_part(&state->regs[reg], to);
+        set_new(state, reg, value, index);
+    }
+}
+
+static void set_result(ValueState *state, const Operand *to, uint64_t max, uint32_t index)
+{
+    Value value = unknown_part(&state->regs[to->reg], to);
+    value_bound(&value, bits_of(to), max);
+    set_new(state, to->reg, value, index);
+}
+
+/* --- moves -------------------------------------------------------------------------------------
+ */
+
+static void step_mov(ValueState *state, const ValueInsn *insn, uint32_t index)
+{
+    const Operand *to = &insn->operands[0];
+    if (!is_reg(to) || to->size < 4) {
+        step_unknown(state, insn, index);
+        return;
+    }
+    set_value(state, to->reg, cut(values_read(state, &insn->operands[1]), to->size), index);
+}
+
+/* Remembers what a load loaded, so that a comparison with memory and a load agree. */
+static void keep_cell(ValueState *state, const ValueInsn *insn, uint32_t index)
+{
+    const Operand *to = &insn->operands[0];
+    const Operand *from = &insn->operands[1];
+    ValueCell cell;
+    bool moved = insn->op == INSN_OP_MOV || insn->op == INSN_OP_MOVZX;
+    if (!moved || from->kind != OPERAND_MEM || !is_reg(to) || to->size < 4)
+        return;
+    const Value *value = &state->regs[to->reg];
+    if (from->mem.base == to->reg || value->kind != VALUE_NUM || value->id == 0 ||
+        find_cell(state, &from->mem) != NULL || !name_cell(state, &from->mem, &cell))
+        return;
+    cell.value = cut(*value, from->mem.size);
+    state->cells[index % VALUE_CELLS] = cell;
+}
+
+static void step_movzx(ValueState *state, const ValueInsn *insn, uint32_t index)
+{
+    const Operand *to = &insn->operands[0];
+    Value value = cut(values_read(state, &insn->operands[1]), insn->operands[1].size);
+    if (to->size < 4)
+        step_unknown(state, insn, index);
+    else
+        set_value(state, to->reg, value, index);
+}
+
+/* Sign extension of what cannot be negative is zero extension. */
+static void extend_sign(ValueState *state, int reg, Value value, unsigned from_size, uint32_t index)
+{
+    unsigned bits = 8 * from_size;
+    if (value.kind == VALUE_ENTRY && from_size == 4) {
+        value.kind = VALUE_SIGNED;
+        set_copy(state, reg, value);
+    } else if (value.kind == VALUE_CONST) {
+        uint64_t sign = (uint64_t)1 << (bits - 1);
+        set_copy(state, reg, value_const(((value.addr & mask_of(from_size)) ^ sign) - sign));
+    } else if (value.kind == VALUE_NUM && value_max(&value, bits) >> (bits - 1) == 0) {
+        set_value(state, reg, value, index);
+    } else {
+        set_new(state, reg, value_unknown(0), index);
+    }
+}
+
+static void step_movsx(ValueState *state, const ValueInsn *insn, uint32_t index)
+{
+    const Operand *to = &insn->operands[0];
+    const Operand *from = &insn->operands[1];
+    if (to->size == 8)
+        extend_sign(state, to->reg, cut(values_read(state, from), from->size), from->size, index);
+    else
+        step_unknown(state, insn, index);
+}
+
+static void step_cdqe(ValueState *state, uint32_t index)
+{
+    extend_sign(state, RAX, cut(state->regs[RAX], 4), 4, index);
+}
+
+/* Either the old value, under the opposite condition, or the new one. */
+static void step_cmov(ValueState *state, const ValueInsn *insn, uint32_t index)
+{
+    const Operand *to = &insn->operands[0];
+    uint8_t cond = 0; /* 0F 40+cc, right before modrm */
+    for (unsigned i = 0; i + 1 < insn->insn->size; i++)
+        if (insn->insn->bytes[i] == 0x0f) {
+            cond = insn->insn->bytes[i + 1] & 15;
+            break;
+        }
+    ValueState kept = *state;
+    ValueState moved = *state;
+    values_refine(&kept, cond, false);
+    values_refine(&moved, cond, true);
+    Value left = values_read(&kept, to);
+    Value right = values_read(&moved, &insn->operands[1]);
+    uint64_t max = value_max(&left, bits_of(to));
+    uint64_t other = value_max(&right, bits_of(to));
+    bool plain = (left.plain || left.kind == VALUE_CONST) &&
+                 (right.plain || right.kind == VALUE_CONST) && to->size == 8;
+    set_result(state, to, max > other ? max : other, index);
+    state->regs[to->reg].plain = plain;
+}
+
+/* --- arithmetic --------------------------------------------------------------------------------
+ */
+
+/* base + entry, in either order: a target. */
+static bool make_target(const Value *left, const Value *right, Value *out)
+{
+    const Value *base = left->kind == VALUE_CONST ? left : right;
+    const Value *entry = left->kind == VALUE_CONST ? right : left;
+    if (base->kind != VALUE_CONST || entry->kind != VALUE_SIGNED)
+        return false;
+    *out = *entry;
+    out->kind = VALUE_TARGET;
+    out->base = base->addr;
+    return true;
+}
+
+static void set_sum(ValueState *state, const Operand *to, const Value *left, const Value *right,
+                    uint32_t index)
+{
+    unsigned bits = bits_of(to);
+    uint64_t left_max = value_max(left, bits);
+    uint64_t right_max = value_max(right, bits);
+    Value value;
+    if (to->size == 8 && make_target(left, right, &value))
+        set_copy(state, to->reg, value);
+    else if (left->kind == VALUE_CONST && right->kind == VALUE_CONST && to->size >= 4)
+        set_copy(state, to->reg, value_const((left->addr + right->addr) & mask_of(to->size)));
+    else if (left_max > mask_of(to->size) / 2 || right_max > mask_of(to->size) / 2)
+        set_result(state, to, UINT64_MAX, index);
+    else
+        set_result(state, to, left_max + right_max, index);
+}
+
+static void step_add(ValueState *state, const ValueInsn *insn, uint32_t index)
+{
+    const Operand *to = &insn->operands[0];
+    Value left = values_read(state, to);
+    Value right = values_read(state, &insn->operands[1]);
+    set_sum(state, to, &left, &right, index);
+}
+
+static void step_sub(ValueState *state, const ValueInsn *insn, uint32_t index)
+{
+    const Operand *to = &insn->operands[0];
+    Value left = values_read(state, to);
+    Value right = values_read(state, &insn->operands[1]);
+    if (left.kind == VALUE_CONST && right.kind == VALUE_CONST && to->size >= 4)
+        set_copy(state, to->reg, value_const((left.addr - right.addr) & mask_of(to->size)));
+    else
+        step_unknown(state, insn, index);
+}
+
+static void step_and(ValueState *state, const ValueInsn *insn, uint32_t index)
+{
+    const Operand *to = &insn->operands[0];
+    Value left = values_read(state, to);
+    Value right = values_read(state, &insn->operands[1]);
+    uint64_t max = value_max(&left, bits_of(to));
+    uint64_t other = value_max(&right, bits_of(to));
+    set_result(state, to, max < other ? max : other, index);
+}
+
+/* Results of scaling know that they are multiples: unscaled addressing may use them. */
+static void set_scaled(ValueState *state, const Operand *to, const Value *from, unsigned shift,
+                       uint32_t index)
+{
+    uint64_t max = value_max(from, bits_of(to));
+    bool fits = max <= mask_of(to->size) >> shift;
+    set_result(state, to, fits ? max << shift : UINT64_MAX, index);
+    /* Modulo 2^32 or 2^64, a shifted value is still a multiple. */
+    state->regs[to->reg].align = (uint8_t)(shift + (from->kind == VALUE_NUM ? from->align : 0));
+}
+
+static void step_shift(ValueState *state, const ValueInsn *insn, uint32_t index)
+{
+    const Operand *to = &insn->operands[0];
+    const Operand *by = &insn->operands[1];
+    unsigned count = (unsigned)by->imm & (to->size == 8 ? 63 : 31);
+    if (by->kind != OPERAND_IMM || to->size < 4 || count == 0) {
+        step_unknown(state, insn, index);
+        return;
+    }
+    Value from = values_read(state, to);
+    if (insn->op == INSN_OP_SHL)
+        set_scaled(state, to, &from, count, index);
+    else
+        set_result(state, to, value_max(&from, bits_of(to)) >> count, index);
+}
+
+static void step_lea(ValueState *state, const ValueInsn *insn, uint32_t index)
+{
+    const Operand *to = &insn->operands[0];
+    const InsnMem *mem = &insn->operands[1].mem;
+    Sum sum;
+    if (to->size < 4 || mem->segment != 0) {
+        step_unknown(state, insn, index);
+        return;
+    }
+    if (mem->base >= 0 && mem->index >= 0 && mem->scale == 1 && mem->disp == 0) {
+        set_sum(state, to, &state->regs[mem->base], &state->regs[mem->index], index);
+        return;
+    }
+    if (!sum_of(state, mem, &sum)) {
+        step_unknown(state, insn, index);
+        return;
+    }
+    Value known = value_const(sum.known & mask_of(to->size));
+    if (sum.number == NULL) {
+        set_copy(state, to->reg, known);
+    } else if (sum.known == 0) {
+        Value number = *sum.number;
+        set_scaled(state, to, &number, (unsigned)__builtin_ctz(sum.scale), index);
+    } else {
+        Value number = *sum.number;
+        if (sum.scale == 1)
+            set_sum(state, to, &number, &known, index);
+        else
+            step_unknown(state, insn, index);
+    }
+}
+
+/* --- comparisons -------------------------------------------------------------------------------
+ */
+
+/* A name for the whole of what a comparison looks at. */
+static bool name_compared(ValueState *state, const Operand *operand, uint32_t index, uint32_t *id)
+{
+    Value *value = NULL;
+    uint32_t fresh = id_of(index, ID_COMPARED);
+    if (is_reg(operand) && !operand->high_byte) {
+        value = &state->regs[operand->reg];
+    } else if (operand->kind == OPERAND_MEM) {
+        const ValueCell *known = find_cell(state, &operand->mem);
+        ValueCell *cell = &state->cells[known != NULL ? known - state->cells : index % VALUE_CELLS];
+        if (known == NULL && !name_cell(state, &operand->mem, cell)) {
+            cell->used = false;
+            return false;
+        }
+        if (known == NULL)
+            cell->value = cut(value_unknown(0), operand->size);
+        value = &cell->value;
+    }
+    if (value == NULL || value->kind != VALUE_NUM)
+        return false;
+    if (value->id == 0 || value->width < bits_of(operand)) {
+        values_forget(state, fresh);
+        value->id = fresh;
+        value->width = operand->kind == OPERAND_MEM ? (uint8_t)bits_of(operand) : 64;
+    }
+    *id = value->id;
+    return true;
+}
+
+static bool same_reg(const ValueInsn *insn)
+{
+    const Operand *left = &insn->operands[0];
+    const Operand *right = &insn->operands[1];
+    return is_reg(left) && is_reg(right) && left->reg == right->reg && left->size == right->size &&
+           left->high_byte == right->high_byte;
+}
+
+static void step_compare(ValueState *state, const ValueInsn *insn, uint32_t index)
+{
+    const Operand *left = &insn->operands[0];
+    Value right = values_read(state, &insn->operands[1]);
+    ValueFlags flags = { .test = insn->op == INSN_OP_TEST, .bits = (uint8_t)bits_of(left) };
+    if (flags.test && same_reg(insn))
+        right = value_const(UINT64_MAX);
+    flags.imm = right.addr & mask_of(left->size);
+    flags.used = right.kind == VALUE_CONST && name_compared(state, left, index, &flags.id);
+    state->flags = flags;
+}
+
+/* --- steps -------------------------------------------------------------------------------------
+ */
+
+static void clobber(ValueState *state, RegSet regs, uint32_t index)
+{
+    for (int reg = 0; reg < VALUE_REGS; reg++) {
+        Value value = value_unknown(0);
+        value.plain = true;
+        if ((regs >> reg & 1) != 0)
+            set_new(state, reg, value, index);
+    }
+    forget_memory(state);
+    state->flags.used = false;
+}
+
+static void step_pop(ValueState *state, const ValueInsn *insn, uint32_t index)
+{
+    const Operand *to = &insn->operands[0];
+    step_unknown(state, insn, index);
+    if (is_reg(to) && to->size == 8)
+        state->regs[to->reg].plain = true;
+}
+
+static void step_to_reg(ValueState *state, const ValueInsn *insn, uint32_t index)
+{
+    switch ((InsnOp)insn->op) {
+    case INSN_OP_MOVZX:
+        step_movzx(state, insn, index);
+        break;
+    case INSN_OP_MOVSX:
+    case INSN_OP_MOVSXD:
+        step_movsx(state, insn, index);
+        break;
+    case INSN_OP_LEA:
+        step_lea(state, insn, index);
+        break;
+    case INSN_OP_ADD:
+        step_add(state, insn, index);
+        break;
+    case INSN_OP_SUB:
+        step_sub(state, insn, index);
+        break;
+    case INSN_OP_AND:
+        step_and(state, insn, index);
+        break;
+    case INSN_OP_SHL:
+    case INSN_OP_SHR:
+        step_shift(state, insn, index);
+        break;
+    case INSN_OP_CMOV:
+        step_cmov(state, insn, index);
+        break;
+    case INSN_OP_MOV:
+    case INSN_OP_MOVABS:
+        step_mov(state, insn, index);
+        break;
+    default:
+        step_unknown(state, insn, index);
+        break;
+    }
+}
+
+static bool is_zeroing(const ValueInsn *insn)
+{
+    return (insn->op == INSN_OP_XOR || insn->op == INSN_OP_SUB) && same_reg(insn) &&
+           insn->operands[0].size >= 4;
+}
+
+static void step_registers(ValueState *state, const ValueInsn *insn, uint32_t index)
+{
+    const Operand *to = &insn->operands[0];
+    if (is_zeroing(insn))
+        set_copy(state, to->reg, value_const(0));
+    else if (insn->op == INSN_OP_CLTQ)
+        step_cdqe(state, index);
+    else if (insn->op == INSN_OP_POP)
+        step_pop(state, insn, index);
+    else if (is_reg(to) && !to->high_byte)
+        step_to_reg(state, insn, index);
+    else
+        step_unknown(state, insn, index);
+}
+
+/* Shifts by cl and repeated comparisons may keep the flags, so they only count as reading them;
+ * they alone read AF. */
+static bool may_write_flags(const InsnEffects *effects)
+{
+    return effects->flags_written != 0 || (effects->flags_read & FLAG_AF) != 0;
+}
+
+void values_step(ValueState *state, const ValueInsn *insn, uint32_t index)
+{
+    switch ((Flow)insn->insn->flow) {
+    case FLOW_CALL:
+    case FLOW_CALL_IND:
+        clobber(state, REGS_OF_CALLEE, index);
+        return;
+    case FLOW_SYSCALL:
+        clobber(state, REGS_OF_KERNEL, index);
+        return;
+    default:
+        break;
+    }
+    if (insn->op == INSN_OP_CMP || insn->op == INSN_OP_TEST) {
+        step_compare(state, insn, index);
+        return;
+    }
+    step_registers(state, insn, index);
+    if (may_write_flags(&insn->effects))
+        state->flags.used = false;
+    if (insn->effects.writes_mem)
+        forget_memory(state);
+    else
+        keep_cell(state, insn, index);
+}
+
+/* --- branches ----------------------------------------------------------------------------------
+ */
+
+static void bound_all(ValueState *state, uint64_t max)
+{
+    const ValueFlags *flags = &state->flags;
+    for (int i = 0; i < VALUE_REGS + VALUE_CELLS; i++) {
+        Value *value = i < VALUE_REGS ? &state->regs[i] : &state->cells[i - VALUE_REGS].value;
+        if (value->kind == VALUE_NUM && value->id == flags->id)
+            value_bound(value, value->width < flags->bits ? value->width : flags->bits, max);
+    }
+}
+
+/* Below 2^(bits-1) signed comparison is unsigned comparison. */
+static bool is_positive(const ValueState *state)
+{
+    const ValueFlags *flags = &state->flags;
+    uint64_t half = (uint64_t)1 << (flags->bits - 1);
+    if (flags->imm >= half)
+        return false;
+    for (int i = 0; i < VALUE_REGS + VALUE_CELLS; i++) {
+        const Value *value = i < VALUE_REGS ? &state->regs[i] : &state->cells[i - VALUE_REGS].value;
+        bool live = i < VALUE_REGS || state->cells[i - VALUE_REGS].used;
+        if (live && value->kind == VALUE_NUM && value->id == flags->id &&
+            value->width >= flags->bits && value_max(value, flags->bits) < half)
+            return true;
+    }
+    return false;
+}
+
+void values_refine(ValueState *state, uint8_t cond, bool holds)
+{
+    enum { BELOW = 2, EQUAL = 4, NOT_ABOVE = 6, LESS = 12, NOT_GREATER = 14 };
+    const ValueFlags *flags = &state->flags;
+    uint8_t cc = holds ? cond : cond ^ 1;
+    if (!flags->used)
+        return;
+    if (flags->test) {
+        /* (v & imm) is 0: v fits what imm leaves out, when that is a run of low bits */
+        uint64_t rest = ~flags->imm & mask_of(flags->bits / 8);
+        if (cc == EQUAL && (rest & (rest + 1)) == 0)
+            bound_all(state, rest);
+        return;
+    }
+    if ((cc == LESS || cc == NOT_GREATER) && is_positive(state))
+        cc = cc == LESS ? BELOW : NOT_ABOVE;
+    if (cc == EQUAL || cc == NOT_ABOVE)
+        bound_all(state, flags->imm);
+    if (cc == BELOW && flags->imm > 0)
+        bound_all(state, flags->imm - 1);
+}
