@@ -22,7 +22,7 @@
 enum {
     LIVE_VERSION = 1,
     LIVE_CHUNKS = 16384,
-    LIVE_PATH_MAX = 512,
+    LIVE_PATH_MAX = 456,
 };
 
 typedef enum LiveChunkKind {
@@ -117,6 +117,7 @@ typedef struct LiveEdge {
 
 _Static_assert(sizeof(LiveChunk) == 32, "LiveChunk is a file format");
 _Static_assert(sizeof(LiveHeader) <= 4096, "LiveHeader fits its page");
+_Static_assert(sizeof(LiveMap) == 512, "LiveMap is a file format");
 _Static_assert(sizeof(LiveBlock) == 40, "LiveBlock is a file format");
 _Static_assert(sizeof(LiveEdge) == 24, "LiveEdge is a file format");
 

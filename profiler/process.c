@@ -17,6 +17,7 @@
 #include "profiler/load.h"
 #include "profiler/maps.h"
 #include "profiler/memory.h"
+#include "profiler/model.h"
 #include "profiler/options.h"
 #include "profiler/signals.h"
 #include "profiler/text.h"
@@ -140,6 +141,7 @@ long process_fork(Thread *thread, const Call *call, uint64_t flags, uint64_t chi
         live_fork_child(thread->vm, thread);
         vm_unlock(&thread->vm->code_lock);
         signals_forget(thread);
+        model_forked(thread->vm->model);
         if ((flags & CLONE_CLEAR_SIGHAND) != 0)
             signals_clear_handlers(thread->os->actions);
         if (child_stack != 0)
@@ -150,6 +152,16 @@ long process_fork(Thread *thread, const Call *call, uint64_t flags, uint64_t chi
 }
 
 /* ---- the end ------------------------------------------------------------------------------ */
+
+/* Figures leave the process once: what follows (a failed execve) counts from nothing. */
+static void write_model(const Vm *vm)
+{
+    if (vm->model == NULL)
+        return;
+    if (!model_write(vm->model, vm->options.model_out))
+        vm_say("the figures of the front-end model cannot be written");
+    model_forked(vm->model);
+}
 
 static void cancel_timers(void)
 {
@@ -177,6 +189,7 @@ void process_end(Thread *thread, uint64_t status)
     signals_hold(thread);
     if (!thread->os->borrowed) {
         live_mark(LIVE_ENDED, true);
+        write_model(thread->vm);
         if (!options->is_child && options->out != NULL && options->respin != NULL)
             exec_finish(options, status);
     }
@@ -236,8 +249,10 @@ static void say_native(const ExecPlan *plan)
 static CallFate exec_native(Thread *thread, Call *call)
 {
     bool borrowed = thread->os->borrowed;
-    if (!borrowed)
+    if (!borrowed) {
         live_mark(LIVE_ENDED, true);
+        write_model(thread->vm);
+    }
     CallFate fate = syscall_pass(thread, call);
     if (!borrowed)
         live_mark(LIVE_ENDED, false);

@@ -16,6 +16,7 @@
 #include "profiler/live.h"
 #include "profiler/maps.h"
 #include "profiler/memory.h"
+#include "profiler/model.h"
 #include "profiler/signals.h"
 #include "profiler/text.h"
 
@@ -84,12 +85,31 @@ static ThreadOs *make_slot(void)
     return &slot->os;
 }
 
+/* Copies registers and flags; what a slot owns for all the threads it will hold stays. */
+static void keep_own(const Cpu *from, Cpu *to)
+{
+    uint64_t *counter = to->counter;
+    void *targets = to->targets;
+    *to = *from;
+    to->counter = counter;
+    to->targets = targets;
+    to->pending = 0;
+}
+
+static void attach_model(Thread *thread)
+{
+    if (thread->vm->options.model_out == NULL)
+        return;
+    if (thread->model != NULL)
+        model_recycle(thread->model);
+    else
+        thread->model = model_new(vm_alloc(model_bytes), &thread->vm->model);
+}
+
 static void reset_slot(ThreadOs *os, Vm *vm)
 {
     Thread *thread = os->thread;
-    uint64_t *counter = thread->cpu.counter;
-    memset(&thread->cpu, 0, sizeof thread->cpu);
-    thread->cpu.counter = counter;
+    keep_own(&(Cpu){ 0 }, &thread->cpu);
     thread->vm = vm;
     os->borrowed = os->vfork_child = os->held = os->has_wait_mask = false;
     os->actions = NULL;
@@ -109,6 +129,7 @@ Thread *thread_new(Vm *vm)
     vm_lock(&vm->code_lock);
     live_attach_thread(os->thread);
     vm_unlock(&vm->code_lock);
+    attach_model(os->thread);
     return os->thread;
 }
 
@@ -207,10 +228,7 @@ static Thread *make_child(Thread *parent, uint64_t flags, uint64_t stack)
 {
     Thread *child = thread_new(parent->vm);
     ThreadOs *os = child->os;
-    uint64_t *counter = child->cpu.counter;
-    child->cpu = parent->cpu;
-    child->cpu.counter = counter;
-    child->cpu.pending = 0;
+    keep_own(&parent->cpu, &child->cpu);
     child->cpu.came_back = 0; /* it was the parent that called */
     child->cpu.reg[R_RAX] = 0;
     child->cpu.reg[R_RCX] = child->cpu.pc + 2;
