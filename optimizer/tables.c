@@ -69,30 +69,31 @@ static bool follows_call(const Func *fn, const Block *block)
            last->addr.v + last->size == block->start.v;
 }
 
-/* An observed transfer that the graph has an edge for. */
-static bool is_known_edge(const Func *fn, const ProfileEdge *edge)
+/* An observed transfer that the graph has an edge for, or (in the closed world) will have. */
+static bool is_known_edge(const Func *fn, const ProfileEdge *edge, World world)
 {
     if (vaddr_is_none(edge->from) || !in_function(fn, edge->from))
         return false;
     if (edge->kind != EDGE_JUMP_IND)
         return edge->kind != EDGE_RET && edge->kind != EDGE_CALL && edge->kind != EDGE_CALL_IND;
     BlockId from = func_block_over(fn, edge->from);
-    return is_block(from) && func_block(fn, from)->table >= 0;
+    return world == WORLD_CLOSED || (is_block(from) && func_block(fn, from)->table >= 0);
 }
 
-static bool observed_otherwise(const Context *ctx, const Func *fn, Vaddr start)
+static bool observed_otherwise(const Context *ctx, const Func *fn, Vaddr start, World world)
 {
     const ModuleRefs *refs = ctx->refs;
     for (uint32_t i = module_refs_inward_from(refs, start);
          i < refs->n_inward && vaddr_equal(refs->inward[i]->to, start); i++) {
         const ProfileEdge *edge = refs->inward[i];
-        if (edge->kind != EDGE_RETURN_TO && edge->kind != EDGE_SYSCALL && !is_known_edge(fn, edge))
+        if (edge->kind != EDGE_RETURN_TO && edge->kind != EDGE_SYSCALL &&
+            !is_known_edge(fn, edge, world))
             return true;
     }
     return false;
 }
 
-static bool is_unknown(const Context *ctx, const Func *fn, const Block *block)
+static bool is_unknown(const Context *ctx, const Func *fn, const Block *block, World world)
 {
     if ((block->facts & (BLOCK_ENTRY | BLOCK_LANDING_PAD)) != 0)
         return true;
@@ -100,7 +101,7 @@ static bool is_unknown(const Context *ctx, const Func *fn, const Block *block)
         return false;
     if (jumped_from_outside(ctx, fn, block->start))
         return true;
-    return observed_otherwise(ctx, fn, block->start) && !follows_call(fn, block);
+    return observed_otherwise(ctx, fn, block->start, world) && !follows_call(fn, block);
 }
 
 /* Targets of tables whose proof was spoilt. */
@@ -123,7 +124,7 @@ static const bool *find_unknown(const Finder *finder, World world)
     for (uint32_t i = 0; i < fn->n_blocks; i++) {
         const Block *block = &fn->blocks[i];
         bool formed = world == WORLD_FORMED && (block->facts & BLOCK_ESCAPES) != 0;
-        unknown[i] = world == WORLD_ANY || formed || is_unknown(finder->ctx, fn, block);
+        unknown[i] = world == WORLD_ANY || formed || is_unknown(finder->ctx, fn, block, world);
     }
     mark_suspects(fn, unknown);
     return unknown;
@@ -277,11 +278,13 @@ static World judge_open_jumps(Finder *finder)
     fn->open_any = false;
     for (uint32_t i = 0; i < finder->n_sites; i++) {
         const TableSite *site = &finder->sites[i];
-        if (site->proven || (is_plain(&site->value) && !inside))
-            continue; /* a plain jump with nowhere to go inside leaves the function */
+        if (site->proven)
+            continue;
+        world = WORLD_OBSERVED;
+        if (is_plain(&site->value) && !inside)
+            continue; /* nowhere to go inside: it leaves the function */
         fn->open_jump = true;
-        if (!is_plain(&site->value))
-            fn->open_any = true;
+        fn->open_any |= !is_plain(&site->value);
     }
     if (fn->open_jump)
         world = fn->open_any ? WORLD_ANY : WORLD_FORMED;

@@ -11,9 +11,10 @@
 
 /* Where control may arrive with unknown registers, besides the entries that are known. */
 typedef enum World {
-    WORLD_CLOSED, /* nowhere */
-    WORLD_FORMED, /* at blocks whose address something forms */
-    WORLD_ANY,    /* at any block */
+    WORLD_CLOSED,   /* nowhere */
+    WORLD_OBSERVED, /* where the profile saw a jump without a table go */
+    WORLD_FORMED,   /* at blocks whose address something forms */
+    WORLD_ANY,      /* at any block */
 } World;
 
 /* One indirect jump. */
