@@ -320,7 +320,8 @@ bool insn_set_ref(Insn *insn, uint64_t at, uint64_t target)
 {
     if (insn->ref == REF_NONE)
         return false;
-    int64_t value = insn->ref == REF_ABS ? (int64_t)target : (int64_t)(target - at - insn->size);
+    bool plain = insn->ref == REF_ABS || insn->ref == REF_DISP;
+    int64_t value = plain ? (int64_t)target : (int64_t)(target - at - insn->size);
     if (!fits(value, insn->ref_size))
         return false;
     for (unsigned i = 0; i < insn->ref_size; i++)

@@ -32,6 +32,8 @@ typedef enum InsnRef {
     REF_BRANCH, /* rel8 or rel32 of a direct branch or call */
     REF_MEM,    /* RIP-relative disp32 of a memory operand (also lea) */
     REF_ABS,    /* absolute disp32 without base, sign-extended: only in fixed images */
+    REF_DISP,   /* made instructions only: disp32 beside a base register that holds the base of the
+                   table `table`: the distance from there to its clone */
 } InsnRef;
 
 enum InsnFact {

@@ -2,19 +2,18 @@
  * clone_tables.c: gives the overlay's indirect jumps tables of their own.
  *
  *     original form                           in the overlay
- *     jmp [T + i*8]                 fixed     jmp [T' + i*8]
- *     lea b, T                                lea b, T'             b feeds this jump only
- *     movsxd t, [b + i*4]; add t, b; jmp t    the same
- *     movsxd t, [b + i*4]; add t, b; jmp t    lea x, T'; movsxd t, [x + i*4]; add t, b; jmp t
- *     mov t, [b + i*8]; jmp t                 lea x, T'; movsxd x, [x + i*4]; lea t, [b + x]; jmp t
- *     jmp [b + i*8]                           lea x, T'; movsxd x, [x + i*4]; lea x, [b + x]; jmp x
+ *     jmp [T + i*8]                  fixed    jmp [T' + i*8]
+ *     mov t, [T + i*8]; jmp t        fixed    mov t, [T' + i*8]; jmp t
+ *     movsxd t, [b + i*4]; add t, b; jmp t    movsxd t, [b + i*4 + (T'-b)]; add t, b; jmp t
+ *     mov t, [b + i*8]; jmp t                 movsxd x, [b + i*4 + (T'-b)]; lea t, [b + x]; jmp t
+ *     jmp [b + i*8]                           movsxd x, [b + i*4 + (T'-b)]; lea x, [b + x]; jmp x
  *
- * In the last three b keeps the original's value, so the clone's offsets count from there
- * (TABLE_REL32_BASE): no register is needed for a second base and no flag changes. x is the
- * register that the jump overwrites anyway, or one that is dead at every target. Entries that are
- * no code lead to the original dispatch (`fallback`), which reads b and i as if nothing had
- * happened; so all sites of such a table must be the same instructions, and none may clobber b or
- * i.
+ * Register b holds a constant (that is how the table was proven), so the distance to the clone is
+ * one too, and offsets count from b as before (TABLE_REL32_BASE): no second base, no flag changed.
+ * x is the register that the jump overwrites anyway, or one that is dead at every target. Entries
+ * that are no code lead to the original dispatch (`fallback`), which reads b and i as if nothing
+ * had happened; so all sites of such a table must be the same instructions, and none may clobber b
+ * or i.
  *
  * A site that fits no form keeps the original table and pays the patched label. Needs TABLES and
  * PLACED; breaks nothing.
@@ -30,21 +29,19 @@
 enum { NO_REG = -1, REG_RSP = 4, N_REGS = 16, ENTRY_OLD = 8, ENTRY_OFFSET = 4 };
 
 typedef enum Rewrite {
-    REWRITE_NOT,     /* the site keeps the original table */
-    REWRITE_REF,     /* a displacement names the clone: instruction `named` */
-    REWRITE_OFFSETS, /* lea x before the load */
-    REWRITE_SUM,     /* load of an address made a load of an offset and a sum */
+    REWRITE_NOT,    /* the site keeps the original table */
+    REWRITE_REF,    /* the displacement of the load names the clone */
+    REWRITE_OFFSET, /* load of an offset with the distance to the clone */
+    REWRITE_SUM,    /* load of an address made a load of an offset and a sum */
 } Rewrite;
 
 /* A dispatch: what loads the entry, and what jumps. */
 typedef struct Site {
     BlockId block;
     uint32_t load; /* instruction that reads the table; the jump itself when it reads memory */
-    uint32_t add;  /* TABLE_REL32: the addition of the base; else `load` */
     InsnMem mem;   /* of the load */
     int8_t to;     /* register loaded; NO_REG: the jump itself */
     int8_t scratch;
-    uint32_t named;
     uint8_t rewrite; /* Rewrite */
 } Site;
 
@@ -89,11 +86,11 @@ static bool find_address_site(const Block *block, Site *site)
     Operand operands[3];
     uint32_t jump = block->n_insns - 1;
     insn_operands(&block->insns[jump], operands);
-    site->load = site->add = jump;
+    site->load = jump;
     site->to = NO_REG;
     if (operands[0].kind == OPERAND_REG) {
         site->to = operands[0].reg;
-        site->load = site->add = defined_at(block, jump, operands[0].reg);
+        site->load = defined_at(block, jump, operands[0].reg);
         if (site->load == block->n_insns ||
             !is_load(&block->insns[site->load], ENTRY_OLD, operands))
             return false;
@@ -104,47 +101,45 @@ static bool find_address_site(const Block *block, Site *site)
            site->mem.scale == ENTRY_OLD && site->mem.segment == 0;
 }
 
+/* The two registers that instruction `i` adds up; false: it is no sum. */
+static bool is_sum(const Block *block, uint32_t i, int8_t pair[2])
+{
+    Operand operands[3];
+    InsnOp op = insn_operands(&block->insns[i], operands);
+    if (op == INSN_OP_ADD && operands[1].kind == OPERAND_REG && operands[0].kind == OPERAND_REG) {
+        pair[0] = operands[0].reg;
+        pair[1] = operands[1].reg;
+        return operands[0].size == 8;
+    }
+    pair[0] = operands[1].mem.base;
+    pair[1] = operands[1].mem.index;
+    return op == INSN_OP_LEA && operands[0].size == 8 && pair[0] >= 0 && pair[1] >= 0 &&
+           operands[1].mem.scale == 1 && operands[1].mem.disp == 0;
+}
+
 /* movsxd t, [b + i*4]; add t, b; jmp t   or, the base as the sum's target,   add b, t; jmp b */
 static bool find_offset_site(const Block *block, Site *site)
 {
     Operand operands[3];
+    int8_t pair[2];
     uint32_t jump = block->n_insns - 1;
     insn_operands(&block->insns[jump], operands);
     if (operands[0].kind != OPERAND_REG)
         return false;
-    site->add = defined_at(block, jump, operands[0].reg);
-    if (site->add == block->n_insns ||
-        insn_operands(&block->insns[site->add], operands) != INSN_OP_ADD ||
-        operands[1].kind != OPERAND_REG || operands[0].size != 8)
+    uint32_t sum = defined_at(block, jump, operands[0].reg);
+    if (sum == block->n_insns || !is_sum(block, sum, pair))
         return false;
-    const int8_t pair[2] = { operands[0].reg, operands[1].reg };
     for (int i = 0; i < 2; i++) {
-        site->load = defined_at(block, site->add, pair[i]);
+        site->load = defined_at(block, sum, pair[i]);
         if (site->load == block->n_insns ||
             !is_load(&block->insns[site->load], ENTRY_OFFSET, operands))
             continue;
         site->to = pair[i];
         site->mem = operands[1].mem;
-        return site->mem.base == pair[1 - i] && site->mem.index >= 0 &&
-               site->mem.scale == ENTRY_OFFSET && site->mem.segment == 0 && site->mem.disp == 0;
+        return site->mem.base >= 0 && site->mem.index >= 0 && site->mem.scale == ENTRY_OFFSET &&
+               site->mem.segment == 0;
     }
     return false;
-}
-
-/* True when `reg` is read by nothing after `from` in the block but instructions `one` and `two`,
- * and is dead at its end. */
-static bool feeds_only(const Cloner *cloner, const Block *block, int8_t reg, uint32_t from,
-                       uint32_t one, uint32_t two)
-{
-    for (uint32_t i = from + 1; i < block->n_insns; i++) {
-        InsnEffects effects;
-        insn_effects(&block->insns[i], &effects);
-        if (effects.barrier || ((effects.reads >> reg & 1) != 0 && i != one && i != two))
-            return false;
-        if ((effects.writes >> reg & 1) != 0)
-            return true;
-    }
-    return (cloner->liveness.out[block->id.i].regs >> reg & 1) == 0;
 }
 
 /* A register that nothing reads after instruction `insn` before it is written, not b or i. */
@@ -168,35 +163,29 @@ static bool has_no_code(const Table *table)
     return false;
 }
 
-static void plan_offset_site(const Cloner *cloner, const Table *table, Site *site)
+/* What the load's base register holds: entry 0 stands at it plus the displacement. */
+static Vaddr held_by_base(const Table *table, const Site *site)
 {
-    const Block *block = func_block(cloner->fn, site->block);
-    uint32_t lea = defined_at(block, site->load, site->mem.base);
-    bool names = lea < block->n_insns && !has_no_code(table) && block->insns[lea].ref == REF_MEM &&
-                 vaddr_equal(block->insns[lea].ref_to, table->base);
-    if (names && feeds_only(cloner, block, site->mem.base, lea, site->load, site->add)) {
-        site->rewrite = REWRITE_REF;
-        site->named = lea;
-        return;
-    }
-    site->scratch = site->to != site->mem.index && site->to != site->mem.base
-                        ? site->to
-                        : dead_register(cloner, site, site->load);
-    site->rewrite = site->scratch != NO_REG ? REWRITE_OFFSETS : REWRITE_NOT;
+    return vaddr(table->addr.v - (uint64_t)site->mem.disp);
 }
 
-static void plan_address_site(const Cloner *cloner, const Table *table, Site *site)
+static void plan_offset_site(const Table *table, Site *site)
+{
+    if (vaddr_equal(held_by_base(table, site), table->base))
+        site->rewrite = REWRITE_OFFSET;
+}
+
+static void plan_address_site(const Cloner *cloner, Site *site)
 {
     const Block *block = func_block(cloner->fn, site->block);
     const Insn *load = &block->insns[site->load];
     if (load->ref == REF_ABS && site->mem.base < 0) {
         site->rewrite = cloner->ctx->image->is_pic ? REWRITE_NOT : REWRITE_REF;
-        site->named = site->load;
         return;
     }
-    if (site->mem.base < 0 || (uint64_t)site->mem.disp > table->addr.v)
+    if (site->mem.base < 0)
         return;
-    site->scratch = site->to != NO_REG && site->to != site->mem.index && site->to != site->mem.base
+    site->scratch = site->to != NO_REG && site->to != site->mem.base
                         ? site->to
                         : dead_register(cloner, site, site->load);
     site->rewrite = site->scratch != NO_REG ? REWRITE_SUM : REWRITE_NOT;
@@ -216,9 +205,9 @@ static void find_sites(Cloner *cloner, int32_t index)
         bool known = table->form == TABLE_REL32 ? find_offset_site(block, &site)
                                                 : find_address_site(block, &site);
         if (known && table->form == TABLE_REL32)
-            plan_offset_site(cloner, table, &site);
+            plan_offset_site(table, &site);
         else if (known)
-            plan_address_site(cloner, table, &site);
+            plan_address_site(cloner, &site);
         cloner->sites[cloner->n_sites++] = site;
     }
 }
@@ -231,8 +220,7 @@ static uint8_t form_for(const Table *table, uint8_t rewrite)
 
 static Vaddr base_for(const Table *table, const Site *site)
 {
-    return site->rewrite == REWRITE_SUM ? vaddr(table->addr.v - (uint64_t)site->mem.disp)
-                                        : table->base;
+    return site->rewrite == REWRITE_SUM ? held_by_base(table, site) : table->base;
 }
 
 /* The form that the most executed sites want; other sites then have to follow or stay out. */
@@ -251,13 +239,13 @@ static const Site *leading_site(const Cloner *cloner)
     return best;
 }
 
-/* load, addition and jump stand side by side and leave b and i as they are. */
-static bool may_run_again(const Func *fn, const Site *site)
+/* Nothing but the load, the sum and the jump would run twice, and b and i are left as they are. */
+static bool may_run_again(const Func *fn, const Table *table, const Site *site)
 {
     const Block *block = func_block(fn, site->block);
-    uint32_t steps = block->n_insns - site->load;
-    uint32_t wanted = 1 + (site->to != NO_REG ? 1 : 0) + (site->add != site->load ? 1 : 0);
-    return steps == wanted && site->to != site->mem.base && site->to != site->mem.index;
+    uint32_t steps = 1 + (site->to != NO_REG ? 1 : 0) + (table->form == TABLE_REL32 ? 1 : 0);
+    return block->n_insns - site->load == steps && site->to != site->mem.base &&
+           site->to != site->mem.index && site->scratch != site->mem.index;
 }
 
 static bool same_dispatch(const Func *fn, const Site *left, const Site *right)
@@ -310,21 +298,18 @@ static void replace_insns(Func *fn, Block *block, uint32_t at, const Insn *made,
 static void rewrite_site(Func *fn, const Site *site, int32_t index)
 {
     Block *block = func_block(fn, site->block);
-    const Insn *load = &block->insns[site->load];
-    const Table *table = &fn->tables[index];
-    Insn made[4];
+    Insn *load = &block->insns[site->load];
+    Insn made[3];
     uint32_t n = 0;
     if (site->rewrite == REWRITE_REF) {
-        block->insns[site->named].table = index;
+        load->table = index;
         return;
     }
-    made[n++] = made_lea_table(load->addr, site->scratch, index, table->addr);
-    if (site->rewrite == REWRITE_OFFSETS) {
-        made[n++] = made_load_offset(load->addr, site->to, site->scratch, site->mem.index);
-    } else {
+    int8_t offset = site->rewrite == REWRITE_OFFSET ? site->to : site->scratch;
+    made[n++] = made_load_offset(load->addr, offset, site->mem.base, site->mem.index, index);
+    if (site->rewrite == REWRITE_SUM) {
         int8_t to = site->to != NO_REG ? site->to : site->scratch;
-        made[n++] = made_load_offset(load->addr, site->scratch, site->scratch, site->mem.index);
-        made[n++] = made_lea_sum(load->addr, to, site->mem.base, site->scratch);
+        made[n++] = made_lea_sum(load->addr, to, site->mem.base, offset);
         if (site->to == NO_REG)
             made[n++] = made_jump_reg(load->addr, to, (load->facts & INSN_NOTRACK) != 0);
     }
@@ -358,7 +343,8 @@ static void clone_table(Cloner *cloner, int32_t index, PassStats *stats)
     find_sites(cloner, index);
     const Site *leader = leading_site(cloner);
     if (leader != NULL && has_no_code(table)) {
-        table->fallback = may_run_again(fn, leader) ? find_fallback(cloner, leader) : VADDR_NONE;
+        table->fallback =
+            may_run_again(fn, table, leader) ? find_fallback(cloner, leader) : VADDR_NONE;
         leader = vaddr_is_none(table->fallback) ? NULL : leader;
     }
     if (leader != NULL) {

@@ -1,5 +1,5 @@
 /*
- * made.c: four encodings that clones of tables need (SDM vol. 2: LEA, MOVSXD, JMP; 2.1.5 for
+ * made.c: three encodings that clones of tables need (SDM vol. 2: LEA, MOVSXD, JMP; 2.1.5 for
  * ModRM).
  *
  * SPDX-License-Identifier: MIT
@@ -14,8 +14,9 @@ enum {
     REX_X = 2,
     REX_B = 1,
     MODRM_SIB = 4, /* rm: a SIB byte follows */
-    MODRM_RIP = 5, /* rm with mod 0: [rip + disp32] */
     MOD_DISP8 = 0x40,
+    MOD_DISP32 = 0x80,
+    DISP_AT = 4,         /* after REX, opcode, ModRM and SIB */
     BASE_NEEDS_DISP = 5, /* rbp and r13 have no form without a displacement */
     NOTRACK = 0x3e,
 };
@@ -36,38 +37,41 @@ static uint8_t rex(int8_t reg, int8_t index, int8_t base)
                      (base >= 8 ? REX_B : 0));
 }
 
-/* opcode reg, [base + index * (1 << scale)] */
+/* opcode reg, [base + index * (1 << scale) + 0], the displacement of 4 bytes. */
 static Insn with_sib(Vaddr at, uint8_t opcode, int8_t reg, int8_t base, int8_t index,
                      unsigned scale)
 {
-    uint8_t bytes[5];
-    bool disp = (base & 7) == BASE_NEEDS_DISP;
     assert(index != 4);
-    bytes[0] = rex(reg, index, base);
-    bytes[1] = opcode;
-    bytes[2] = (uint8_t)((disp ? MOD_DISP8 : 0) | (reg & 7) << 3 | MODRM_SIB);
-    bytes[3] = (uint8_t)(scale << 6 | (unsigned)(index & 7) << 3 | (unsigned)(base & 7));
-    bytes[4] = 0;
-    return finish(bytes, disp ? 5 : 4, at);
+    const uint8_t bytes[DISP_AT + 4] = {
+        rex(reg, index, base),
+        opcode,
+        (uint8_t)(MOD_DISP32 | (reg & 7) << 3 | MODRM_SIB),
+        (uint8_t)(scale << 6 | (unsigned)(index & 7) << 3 | (unsigned)(base & 7)),
+    };
+    return finish(bytes, sizeof bytes, at);
 }
 
-Insn made_lea_table(Vaddr at, int8_t reg, int32_t table, Vaddr table_addr)
+Insn made_load_offset(Vaddr at, int8_t to, int8_t base, int8_t index, int32_t table)
 {
-    uint8_t bytes[7] = { rex(reg, 0, 0), 0x8d, (uint8_t)((reg & 7) << 3 | MODRM_RIP), 0, 0, 0, 0 };
-    Insn insn = finish(bytes, sizeof bytes, at);
+    Insn insn = with_sib(at, 0x63, to, base, index, 2);
+    insn.ref = REF_DISP;
+    insn.ref_offset = DISP_AT;
+    insn.ref_size = 4;
     insn.table = table;
-    insn.ref_to = table_addr;
     return insn;
-}
-
-Insn made_load_offset(Vaddr at, int8_t to, int8_t base, int8_t index)
-{
-    return with_sib(at, 0x63, to, base, index, 2);
 }
 
 Insn made_lea_sum(Vaddr at, int8_t to, int8_t base, int8_t index)
 {
-    return with_sib(at, 0x8d, to, base, index, 0);
+    bool disp = (base & 7) == BASE_NEEDS_DISP;
+    const uint8_t bytes[DISP_AT + 1] = {
+        rex(to, index, base),
+        0x8d,
+        (uint8_t)((disp ? MOD_DISP8 : 0) | (to & 7) << 3 | MODRM_SIB),
+        (uint8_t)((unsigned)(index & 7) << 3 | (unsigned)(base & 7)),
+    };
+    assert(index != 4);
+    return finish(bytes, disp ? DISP_AT + 1 : DISP_AT, at);
 }
 
 Insn made_jump_reg(Vaddr at, int8_t reg, bool notrack)

@@ -116,6 +116,7 @@ Form move_form(const Insn *insn)
     case REF_MEM:
         return insn->ref_size == 4 && !narrow_address ? FORM_RIP_MEM : FORM_NONE;
     case REF_ABS:
+    case REF_DISP:
         return insn->ref_size == 4 ? FORM_ABS_MEM : FORM_NONE;
     default:
         return FORM_NONE;
@@ -190,6 +191,12 @@ static Status prove(const Move *move, const Insn *out, Error *err)
         return FAIL(err, ST_BUG, at_insn(move->insn), "moved instruction does not decode");
     if (original.mnemonic == 0 && (original.facts & INSN_MADE) != 0)
         original.mnemonic = again.mnemonic;
+    if (original.ref == REF_DISP && again.ref == REF_NONE) {
+        again.ref = REF_DISP;
+        again.ref_offset = original.ref_offset;
+        again.ref_size = original.ref_size;
+        again.ref_to = vaddr((uint64_t)(int64_t)(int32_t)load_u32(again.bytes + again.ref_offset));
+    }
     if (!move_is_same(&original, &again, move->target, move->invert)) {
         char before[96], after[96];
         insn_text(move->insn, before, sizeof before);

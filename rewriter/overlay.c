@@ -164,6 +164,10 @@ static Status table_dest(const Overlay *overlay, const Func *fn, const Block *bl
         return FAIL(err, ST_BUG, at_block(overlay, block), "refers to table %d, which has no clone",
                     insn->table);
     const Table *table = &fn->tables[insn->table];
+    if (insn->ref == REF_DISP) {
+        *dest = (Dest){ .kind = DEST_TABLE, .index = index, .value = 0 - table->base.v };
+        return ST_OK;
+    }
     uint64_t delta = vaddr_is_none(insn->ref_to) ? 0 : insn->ref_to.v - table->addr.v;
     if (delta != 0 && table->form != table->new_form)
         return FAIL(err, ST_BUG, at_block(overlay, block),
@@ -177,7 +181,7 @@ static Status insn_dest(const Overlay *overlay, const Func *fn, const Block *blo
                         const Insn *insn, Dest *dest, Error *err)
 {
     *dest = (Dest){ .kind = DEST_NONE };
-    if (insn->table >= 0 && (insn->ref == REF_MEM || insn->ref == REF_ABS))
+    if (insn->table >= 0 && insn->ref != REF_NONE && insn->ref != REF_BRANCH)
         return table_dest(overlay, fn, block, insn, dest, err);
     if (insn->ref == REF_BRANCH)
         return overlay_exit(overlay, insn->ref_to, dest, err);
