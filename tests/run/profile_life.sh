@@ -1,0 +1,104 @@
+# The profile survives what happens to the guest, and the guest what happens to the profile.
+set -u
+CC=${CC:-cc}
+failed=0
+
+fail() {
+    echo "$*"
+    failed=1
+}
+
+# A profile that can be read, and that says it counted something.
+readable() {
+    "$RESPIN" report "$1" >report.out 2>report.err || fail "$2: not readable: $(cat report.err)"
+}
+
+cat >spin.c <<'C'
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+    volatile long n = 0;
+    long rounds = argc > 2 ? atol(argv[2]) : -1;
+    if (argc > 1 && fork() != 0)
+        return 0;
+    puts("ready");
+    fflush(stdout);
+    for (long i = 0; i != rounds; i++)
+        n += i;
+    puts("done");
+    return 0;
+}
+C
+$CC -O1 -o spin spin.c || exit 1
+
+# SIGKILL of the guest: the live file is whole.
+mkfifo ready
+"$RESPIN" profile -o kill.rsp -- ./spin >ready 2>kill.err &
+guest=$!
+read -r word <ready
+[ "$word" = ready ] || fail "kill: the guest did not start"
+sleep 0.3
+kill -KILL $guest
+wait $guest 2>/dev/null
+[ $? = 137 ] || fail "kill: the status is not 137"
+readable kill.rsp kill
+
+# A guest that dies of a signal of its own.
+"$RESPIN" profile -o abort.rsp -- sh -c 'kill -ABRT $$' 2>/dev/null
+[ $? = 134 ] || fail "abort: the status is not 134"
+readable abort.rsp abort
+
+# A child that outlives the first process: its counts are added whenever the profile is read.
+"$RESPIN" profile -o late.rsp -- ./spin x 5000000 >late.out 2>late.err || fail "late: status $?"
+readable late.rsp "late, before"
+for i in $(seq 300); do
+    grep -q done late.out && break
+    sleep 0.2
+done
+grep -q done late.out || fail "late: the child did not go on"
+sleep 0.3
+readable late.rsp "late, after"
+
+# A folder that cannot be written.
+"$RESPIN" profile -o /nonexistent/folder/x.rsp -- sh -c 'echo out; exit 5' >nowhere.out 2>nowhere.err
+[ $? = 5 ] && [ "$(cat nowhere.out)" = out ] || fail "no folder: the guest was disturbed"
+[ "$(grep -c 'respin:' nowhere.err)" -ge 1 ] || fail "no folder: no word about it"
+
+# A file size limit, reached as a full disk is: no SIGXFSZ for the guest.
+(ulimit -f 200 && "$RESPIN" profile -o small.rsp -- sh -c 'echo out; exit 6' >small.out 2>small.err)
+[ $? = 6 ] && [ "$(cat small.out)" = out ] || fail "file limit: the guest was disturbed"
+grep -q 'cannot grow' small.err || fail "file limit: no word about it"
+
+# A full disk.
+mkdir -p full
+if mount -t tmpfs -o size=700k tmpfs full 2>/dev/null; then
+    "$RESPIN" profile -o full/x.rsp -- perl -e 'print join(",", sort map { $_ * 7 % 101 } 1..100), "\n"; exit 7' \
+        >full.out 2>full.err
+    [ $? = 7 ] || fail "full disk: the guest was disturbed"
+    perl -e 'print join(",", sort map { $_ * 7 % 101 } 1..100), "\n"' | cmp -s - full.out ||
+        fail "full disk: its output differs"
+    grep -q 'cannot grow' full.err || fail "full disk: no word about it"
+    umount full
+fi
+
+# --no-follow: the child runs natively, and so is not in the profile.
+"$RESPIN" profile --no-follow -o alone.rsp -- sh -c '/bin/echo child; exit 8' >alone.out 2>&1
+[ $? = 8 ] && [ "$(cat alone.out)" = child ] || fail "no-follow: $(cat alone.out)"
+
+# A script as the program, and one that is none.
+printf '#!/bin/sh\necho script "$0" "$1"\nexit 9\n' >script
+chmod +x script
+"$RESPIN" profile -o script.rsp -- ./script word >script.out 2>&1
+[ $? = 9 ] && [ "$(cat script.out)" = 'script ./script word' ] || fail "script: $(cat script.out)"
+echo 'not a program' >text
+chmod +x text
+"$RESPIN" profile -o text.rsp -- ./text >text.out 2>&1
+[ $? = 4 ] || fail "text: status is not 4: $(cat text.out)"
+
+# No descriptor of the VM's stays open in the guest.
+"$RESPIN" profile -o fd.rsp -- ls /proc/self/fd >fd.out 2>&1
+ls /proc/self/fd >fd.native
+cmp -s fd.out fd.native || fail "descriptors: $(cat fd.out)"
+exit $failed
