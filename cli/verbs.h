@@ -13,6 +13,7 @@
 // clang-format off
 #define VERBS(X) \
     X(profile)   \
+    X(optimize)  \
     X(compare)   \
     X(check)     \
     X(report)    \

@@ -93,6 +93,9 @@ Status overlay_exit(const Overlay *overlay, Vaddr to, Dest *dest, Error *err)
         *dest = (Dest){ .kind = DEST_LABEL, .index = root->label };
         return ST_OK;
     }
+    if (to.v >= overlay->text_at.v)
+        return FAIL(err, ST_REFUSED, image_place(overlay->plan->image, to),
+                    "a branch to 0x%" PRIx64 ", behind the end of the image", to.v);
     const Patch *patch = patch_over(overlay->plan, to);
     if (patch == NULL) {
         *dest = (Dest){ .kind = DEST_ADDR, .value = to.v };

@@ -197,7 +197,7 @@ static void branches_are_as_short_as_they_reach(void **state)
 static void refuses_an_exit_into_a_patch_site(void **state)
 {
     Plan *plan = plan_of(*state, DIAMOND "layout A B\n");
-    Overlay overlay = { .arena = *state, .plan = plan };
+    Overlay overlay = { .arena = *state, .plan = plan, .text_at = { BASE } };
     Patch patch = { .site = { 0x10 }, .size = 6 };
     uint32_t none = UINT32_MAX;
     Dest dest;
@@ -208,6 +208,8 @@ static void refuses_an_exit_into_a_patch_site(void **state)
     assert_int_equal(overlay_exit(&overlay, vaddr(0x12), &dest, &err), ST_BUG);
     assert_int_equal(overlay_exit(&overlay, vaddr(0x16), &dest, &err), ST_OK);
     assert_int_equal(dest.kind, DEST_ADDR);
+    /* What would have crashed must not find the overlay. */
+    assert_int_equal(overlay_exit(&overlay, vaddr(BASE + 8), &dest, &err), ST_REFUSED);
 }
 
 int main(void)
