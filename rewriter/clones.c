@@ -12,7 +12,7 @@
  */
 #include "rewriter/overlay.h"
 
-enum { TABLES_ALIGN = 64 };
+enum { TABLES_ALIGN = 64, TRAP_SIZE = 1, TRAP = 0xcc };
 
 void clones_collect(Overlay *overlay)
 {
@@ -59,7 +59,22 @@ void clones_place(Overlay *overlay, NewAddr from)
         clone->size = (uint64_t)table->n * entry_size(table);
         at += clone->size;
     }
-    overlay->tables_size = at - overlay->tables_at.v;
+    overlay->tables_size = at - overlay->tables_at.v + (overlay->n_clones > 0 ? TRAP_SIZE : 0);
+}
+
+static uint64_t trap_at(const Overlay *overlay)
+{
+    return overlay->tables_at.v + overlay->tables_size - TRAP_SIZE;
+}
+
+/* Where an entry goes that is no code: the same place, or the trap. */
+static uint64_t wild_target(const Overlay *overlay, const Clone *clone, const Table *table,
+                            Vaddr to)
+{
+    int64_t distance = (int64_t)(to.v - clone->at.v);
+    bool near = distance > INT32_MIN / 2 && distance < INT32_MAX / 2;
+    bool outside = to.v < overlay->text_at.v || to.v > trap_at(overlay);
+    return outside && (near || table->new_form == TABLE_ABS64) ? to.v : trap_at(overlay);
 }
 
 static Status entry_target(const Overlay *overlay, const Clone *clone, const Table *table,
@@ -71,6 +86,10 @@ static Status entry_target(const Overlay *overlay, const Clone *clone, const Tab
     if (vaddr_is_none(to))
         return FAIL(err, ST_BUG, image_place(overlay->plan->image, table->addr),
                     "entry %u of a cloned table leads nowhere", i);
+    if (!image_is_code(overlay->plan->image, to)) {
+        *target = wild_target(overlay, clone, table, to);
+        return ST_OK;
+    }
     if (vaddr_is_none(table->entries[i]) ||
         !overlay_block(overlay, fn->id, func_block_at(fn, to), &dest))
         TRY(overlay_exit(overlay, to, &dest, err));
@@ -110,5 +129,7 @@ Status clones_emit(const Overlay *overlay, Buffer *out, Error *err)
             TRY(emit_entry(overlay, clone, table, target, out, err));
         }
     }
+    if (overlay->n_clones > 0)
+        buffer_u8(out, TRAP);
     return ST_OK;
 }
