@@ -2,17 +2,19 @@
  * stepper.c: counts what a program executes by single-stepping it; the independent witness of
  * tests/run/exact.sh.
  *
- *     stepper OUT [PATH] -- PROGRAM ARGUMENT...
+ *     stepper [-l LENGTH -b BYTES -w WORDS] OUT -- PROGRAM ARGUMENT...
  *
- * Runs PROGRAM (from PATH, if given: another way to write the same file) natively under ptrace,
- * addresses not randomised, every thread one instruction at a time, and writes the profile's text
- * form to OUT: one block for each executed instruction, and all edges, also from each instruction
- * to the next. It shares with respin only the instruction decoder (class and length) and the ELF
- * reader; blocks and counts are its own. About 50,000 instructions a second.
+ * Runs PROGRAM natively under ptrace, addresses not randomised, every thread one instruction at a
+ * time, and writes the profile's text form to OUT: one block for each executed instruction, and all
+ * edges, also from each instruction to the next. It shares with respin only the instruction decoder
+ * (class and length) and the ELF reader; blocks and counts are its own. About 20,000 instructions a
+ * second.
  *
- * Two things that the VM shows its guests otherwise than the kernel would are shown here as there,
- * because the C library acts on them (docs/limits.md): cpuid has no TSX, and the vDSO stands above
- * the program's ld.so.
+ * The C library acts on some things that a VM shows its guests otherwise than the kernel does
+ * (docs/limits.md); they are shown here as there: cpuid has no TSX, the vDSO stands above
+ * the program's ld.so, and the initial stack has the VM's alignment: -l is the length of the VM's
+ * own path (PROGRAM's is filled up with slashes to be as long), -b and -w are the size of the VM's
+ * options in bytes and in words, which lie below the program's.
  *
  * What counts as in docs/formats/profile.md: `rep` once, however many steps it takes; a return
  * belongs to the executed call in front of its target.
@@ -23,6 +25,7 @@
 #include "core/image.h"
 #include "core/profile.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -310,7 +313,27 @@ static uint64_t remote_mremap(pid_t pid, uint64_t from, uint64_t size, uint64_t 
     return call.rax;
 }
 
-/* Moves the vDSO above everything below the stack, and says so in the auxiliary vector. */
+static uint64_t peek(pid_t pid, uint64_t addr)
+{
+    return (uint64_t)ptrace(PTRACE_PEEKDATA, pid, addr, 0);
+}
+
+static void poke(pid_t pid, uint64_t addr, uint64_t value)
+{
+    if (ptrace(PTRACE_POKEDATA, pid, addr, value) != 0)
+        die("stack");
+}
+
+/* The first word of the auxiliary vector: behind the arguments and the environment. */
+static uint64_t auxv_of(pid_t pid, uint64_t sp)
+{
+    uint64_t at = sp + 8;
+    for (int zeros = 0; zeros < 2; at += 8)
+        zeros += peek(pid, at) == 0;
+    return at;
+}
+
+/* Moves the vDSO above everything but the stack, and says so in the auxiliary vector. */
 static void move_vdso(pid_t pid)
 {
     uint64_t start, end, stack, stack_end;
@@ -321,15 +344,68 @@ static void move_vdso(pid_t pid)
     if (remote_mremap(pid, start, end - start, to) != to ||
         ptrace(PTRACE_GETREGS, pid, 0, &regs) != 0)
         die("the vDSO does not move");
-    uint64_t at = regs.rsp + 8;
-    for (int zeros = 0; zeros < 2; at += 8) /* behind the arguments, then the environment */
-        zeros += ptrace(PTRACE_PEEKDATA, pid, at, 0) == 0;
-    for (long type; (type = ptrace(PTRACE_PEEKDATA, pid, at, 0)) != 0; at += 16)
-        if (type == AT_VDSO)
-            ptrace(PTRACE_POKEDATA, pid, at + 8, to);
+    for (uint64_t at = auxv_of(pid, regs.rsp), type; (type = peek(pid, at)) != 0; at += 16)
+        if (type == AT_SYSINFO_EHDR)
+            poke(pid, at + 8, to);
 }
 
-static pid_t start(const char *path, char **argv)
+/*
+ * Puts the initial stack where it would be below the VM's options.
+ *
+ *     native   sp: argc argv envp auxv | random, platform | strings ... path
+ *     VM       sp: words, argc argv envp auxv | random, platform | bytes, strings ... path
+ *
+ * As binfmt_elf.c lays it out: what stands below the strings moves down by `bytes`, rounded to 16;
+ * argc comes behind `words` more words, moved down to a multiple of 16 (profiler/guest_stack.c).
+ */
+static void move_stack(pid_t pid, uint64_t bytes, uint64_t words)
+{
+    struct user_regs_struct regs;
+    if (ptrace(PTRACE_GETREGS, pid, 0, &regs) != 0)
+        die("registers");
+    uint64_t strings = peek(pid, regs.rsp + 8); /* argv[0] */
+    uint64_t auxv = auxv_of(pid, regs.rsp);
+    uint64_t end = auxv;
+    while (peek(pid, end) != 0)
+        end += 16;
+    end += 16;
+    uint64_t down = (strings & ~15ull) - ((strings - bytes) & ~15ull);
+    uint64_t n_words = (end - regs.rsp) / 8;
+    uint64_t top = (strings & ~15ull) - down - 7 - 16; /* "x86_64", AT_RANDOM */
+    uint64_t sp = ((top - 8 * (n_words + words)) & ~15ull) + 8 * words;
+    if ((sp & 15) != 0)
+        sp -= 8;
+    for (uint64_t at = regs.rsp; at < end; at += 8)
+        poke(pid, sp + (at - regs.rsp), peek(pid, at));
+    for (uint64_t at = sp + (auxv - regs.rsp), type; (type = peek(pid, at)) != 0; at += 16) {
+        if (type != AT_RANDOM && type != AT_PLATFORM)
+            continue;
+        uint64_t from = peek(pid, at + 8);
+        for (uint64_t i = 0; i < 16; i += 8)
+            poke(pid, from - down + i, peek(pid, from + i));
+        poke(pid, at + 8, from - down);
+    }
+    regs.rsp = sp;
+    if (ptrace(PTRACE_SETREGS, pid, 0, &regs) != 0)
+        die("registers");
+}
+
+/* `program` with slashes added, `length` characters long. */
+static char *longer_path(const char *program, size_t length)
+{
+    const char *slash = strchr(program, '/');
+    size_t more = length > strlen(program) ? length - strlen(program) : 0;
+    if (slash == NULL)
+        die("the program's name has no slash");
+    size_t head = (size_t)(slash - program);
+    char *path = arena_alloc(arena, strlen(program) + more + 1);
+    memcpy(path, program, head);
+    memset(path + head, '/', more);
+    strcpy(path + head + more, slash);
+    return path;
+}
+
+static pid_t start(const char *path, char **argv, uint64_t bytes, uint64_t words)
 {
     pid_t pid = fork();
     if (pid == 0) {
@@ -344,6 +420,7 @@ static pid_t start(const char *path, char **argv)
     if (ptrace(PTRACE_SETOPTIONS, pid, 0, PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL) != 0)
         die("options");
     move_vdso(pid);
+    move_stack(pid, bytes, words);
     handle_stop(find_thread(pid), SIGTRAP << 8 | 0x7f);
     return pid;
 }
@@ -465,16 +542,27 @@ static void write_text(const char *path)
 
 int main(int argc, char **argv)
 {
-    int first = 2;
-    if (argc > first && strcmp(argv[first], "--") != 0)
-        first++;
-    if (argc < first + 2 || strcmp(argv[first], "--") != 0) {
-        fprintf(stderr, "usage: stepper OUT [PATH] -- PROGRAM ARGUMENT...\n");
+    size_t length = 0;
+    uint64_t bytes = 0;
+    uint64_t words = 0;
+    for (int option; (option = getopt(argc, argv, "+l:b:w:")) != -1;) {
+        if (option == 'l')
+            length = strtoul(optarg, NULL, 10);
+        else if (option == 'b')
+            bytes = strtoul(optarg, NULL, 10);
+        else if (option == 'w')
+            words = strtoul(optarg, NULL, 10);
+        else
+            return 2;
+    }
+    if (argc < optind + 3 || strcmp(argv[optind + 1], "--") != 0) {
+        fprintf(stderr, "usage: stepper [-l LENGTH -b BYTES -w WORDS] OUT -- PROGRAM ARG...\n");
         return 2;
     }
+    char **command = argv + optind + 2;
     arena = arena_new();
-    pid_t pid = start(first == 3 ? argv[2] : argv[first + 1], argv + first + 1);
+    pid_t pid = start(longer_path(command[0], length), command, bytes, words);
     int status = step_all(pid);
-    write_text(argv[1]);
+    write_text(argv[optind]);
     return status;
 }
