@@ -28,7 +28,7 @@ echo kept > small/there
 
 "$RESPIN" optimize sum -p sum.rsp -o sum > log 2>&1 || fail "onto the input: $(cat log)"
 grep -q 'input is replaced' log || fail "no warning: $(cat log)"
-[ "$(./sum)" = 299997 ] || fail "./sum prints $(./sum)"
+[ "$(./sum)" = 299995 ] || fail "./sum prints $(./sum)"
 [ -x sum ] || fail "mode bits are lost"
 echo "$failures failures"
 exit $((failures > 0))
