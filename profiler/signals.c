@@ -526,3 +526,18 @@ void signals_return(Thread *thread)
         raise_bad_frame(thread, 0);
     signals_release(thread);
 }
+
+void signals_give_back(Thread *thread)
+{
+    ThreadOs *os = thread->os;
+    signals_hold(thread);
+    for (Captured *place = next_captured(os); place != NULL; place = next_captured(os)) {
+        send_to_self((int)place->signal, place);
+        place->signal = 0;
+    }
+    for (uint64_t signal = 1; signal <= N_SIGNALS; signal++)
+        if (has_handler(&os->actions->action[signal]))
+            host_action(signal, &os->actions->action[signal], NULL);
+    raw_syscall(__NR_sigaltstack, (long)&os->alt_stack, 0, 0, 0, 0, 0);
+    swap_kernel_mask(os->guest_mask);
+}

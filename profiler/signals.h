@@ -38,6 +38,9 @@ void signals_deliver(Thread *thread);
 void signals_raise(Thread *thread, int signal, int code, uint64_t address, uint64_t trapno,
                    uint64_t err);
 
+/* The kernel gets the guest's own handlers, alternate stack and mask; captured signals go back. */
+void signals_give_back(Thread *thread);
+
 /* System calls; results as the kernel's. */
 long signals_action(Thread *thread, uint64_t signal, uint64_t new_action, uint64_t old_action,
                     uint64_t mask_size);

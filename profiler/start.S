@@ -7,6 +7,7 @@
  *   vm_clone          a clone whose child starts on a stack of its own
  *   vm_exit_thread    gives a stack away and ends the thread without touching it again
  *   vm_restorer       returns from host signal handlers
+ *   vm_go_native      leaves the VM for good
  *
  * SPDX-License-Identifier: MIT
  */
@@ -133,5 +134,40 @@ vm_restorer:
         syscall
         hlt
         .size   vm_restorer, .-vm_restorer
+
+/*
+ * vm_go_native(const Cpu *cpu): cpu.reg, in the order of enum GuestReg, then pc and rflags. No word of
+ * the guest's stack may be written (its red zone), so the last jump goes through memory of the VM's;
+ * the process has one thread.
+ */
+        .globl  vm_go_native
+        .hidden vm_go_native
+        .type   vm_go_native, @function
+vm_go_native:
+        movq    128(%rdi), %rax
+        movq    %rax, native_pc(%rip)
+        movq    0(%rdi), %rax
+        movq    8(%rdi), %rcx
+        movq    16(%rdi), %rdx
+        movq    24(%rdi), %rbx
+        movq    40(%rdi), %rbp
+        movq    48(%rdi), %rsi
+        movq    64(%rdi), %r8
+        movq    72(%rdi), %r9
+        movq    80(%rdi), %r10
+        movq    88(%rdi), %r11
+        movq    96(%rdi), %r12
+        movq    104(%rdi), %r13
+        movq    112(%rdi), %r14
+        movq    120(%rdi), %r15
+        pushq   136(%rdi)
+        popfq
+        movq    32(%rdi), %rsp
+        movq    56(%rdi), %rdi
+        jmp     *native_pc(%rip)
+        .size   vm_go_native, .-vm_go_native
+
+        .local  native_pc
+        .comm   native_pc, 8, 8
 
         .section .note.GNU-stack, "", @progbits

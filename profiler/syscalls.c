@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "profiler/syscalls.h"
+#include "profiler/detach.h"
 #include "profiler/mapping_calls.h"
 #include "profiler/memory.h"
 #include "profiler/process.h"
@@ -203,25 +204,25 @@ static CallFate call_refuse_eperm(Thread *thread, Call *call)
     return done(call, -EPERM);
 }
 
+static const char under_filter[] =
+    "it filters its system calls (seccomp), the VM's would be caught";
+
 static CallFate call_prctl(Thread *thread, Call *call)
 {
     enum { SYSCALL_DISPATCH = 59 };
     if (call->arg[0] == SYSCALL_DISPATCH || call->arg[0] == PR_SET_MM)
         return done(call, -EINVAL);
     if (call->arg[0] == PR_SET_SECCOMP)
-        vm_die("the program filters its system calls (prctl PR_SET_SECCOMP), which the VM cannot "
-               "live under, at",
-               thread->cpu.pc);
+        detach(thread, under_filter);
     return syscall_pass(thread, call);
 }
 
 static CallFate call_seccomp(Thread *thread, Call *call)
 {
     enum { GET_ACTION_AVAIL = 2 };
-    if (call->arg[0] >= GET_ACTION_AVAIL)
-        return syscall_pass(thread, call);
-    vm_die("the program filters its system calls (seccomp), which the VM cannot live under, at",
-           thread->cpu.pc);
+    if (call->arg[0] < GET_ACTION_AVAIL)
+        detach(thread, under_filter);
+    return syscall_pass(thread, call);
 }
 
 /* ---- the table ---------------------------------------------------------------------------- */

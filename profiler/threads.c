@@ -160,6 +160,16 @@ bool threads_leave(const Thread *thread)
            __atomic_sub_fetch(&threads.n_running, 1, __ATOMIC_ACQ_REL) == 0;
 }
 
+bool threads_is_only(const Thread *thread)
+{
+    bool only = !thread->os->borrowed;
+    threads_lock();
+    for (ThreadOs *os = threads.slots; os != NULL; os = os->next_slot)
+        only &= os->in_use == 0 || os->thread == thread;
+    threads_unlock();
+    return only;
+}
+
 void threads_after_fork(Thread *thread)
 {
     for (ThreadOs *os = threads.slots; os != NULL; os = os->next_slot)

@@ -24,6 +24,8 @@ long thread_clone(Thread *thread, const Call *call, uint64_t flags, uint64_t chi
 __attribute__((noreturn)) void thread_exit(Thread *thread, uint64_t status);
 /* `thread` is about to end. True: it is the last of its process. */
 bool threads_leave(const Thread *thread);
+/* No other thread runs in this memory: neither of this process nor of another. */
+bool threads_is_only(const Thread *thread);
 /* In a forked child: only `thread` is left. */
 void threads_after_fork(Thread *thread);
 /* Held across fork. */

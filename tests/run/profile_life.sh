@@ -97,6 +97,14 @@ chmod +x text
 "$RESPIN" profile -o text.rsp -- ./text >text.out 2>&1
 [ $? = 4 ] || fail "text: status is not 4: $(cat text.out)"
 
+# A program that filters its system calls leaves the VM, and lives.
+$CC -O1 -o filter "$SOURCE/tests/run/guests_noisy/filter.c" || exit 1
+./filter >filter.native
+"$RESPIN" profile -o filter.rsp -- ./filter >filter.out 2>filter.err
+[ $? = 17 ] && cmp -s filter.native filter.out || fail "filter: $(cat filter.out filter.err)"
+grep -q 'runs on natively' filter.err || fail "filter: no word about it"
+readable filter.rsp filter
+
 # No descriptor of the VM's stays open in the guest.
 "$RESPIN" profile -o fd.rsp -- ls /proc/self/fd >fd.out 2>&1
 ls /proc/self/fd >fd.native
