@@ -1,7 +1,8 @@
 /* lists.c: the lists behind --list-…. SPDX-License-Identifier: MIT */
 #include "cli/lists.h"
 
-#include "optimizer/refusals.h"
+#include "optimizer/optimizer.h"
+#include "rewriter/rewriter.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -23,12 +24,34 @@ static void print_refusals(void)
     fputs(REFUSALS(REFUSAL_LINE), stdout);
 }
 
+/* Prints what a stage writes into a buffer. */
+static void print_buffer(void (*list)(Buffer *))
+{
+    Arena *arena = arena_new();
+    Buffer out = { .arena = arena };
+    list(&out);
+    fwrite(out.data, 1, out.len, stdout);
+    arena_free(arena);
+}
+
+static void print_passes(void)
+{
+    print_buffer(optimizer_list_passes);
+}
+
+static void print_forms(void)
+{
+    print_buffer(rewriter_list_forms);
+}
+
 static const struct {
     const char *word;
     void (*print)(void);
 } lists[] = {
     { "--version", print_version },
     { "--list-refusals", print_refusals },
+    { "--list-passes", print_passes },
+    { "--list-forms", print_forms },
 };
 
 bool lists_print(const char *word)

@@ -93,4 +93,7 @@ MUST_CHECK Status optimize(Arena *arena, const Image *image, const Profile *prof
 /* The text of `--explain`: what is placed, patched, cloned, and what was refused and why. */
 void plan_explain(const Plan *plan, Buffer *out);
 
+/* The pipeline, one pass a line: name, facts it needs, gives, breaks; tabs between. */
+void optimizer_list_passes(Buffer *out);
+
 #endif

@@ -59,4 +59,7 @@ typedef struct AddressMap {
 MUST_CHECK Status address_map_read(Arena *arena, const Image *output, const AddressMap **out,
                                    Error *err);
 
+/* The instruction forms that can be moved, one a line: name, where it is defined, proof; tabs. */
+void rewriter_list_forms(Buffer *out);
+
 #endif

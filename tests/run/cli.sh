@@ -26,7 +26,7 @@ expect 0 '^usage: respin info' "$RESPIN" info --help
 expect 2 'no such verb: bogus' "$RESPIN" help bogus
 expect 2 'no such verb: bogus' "$RESPIN" bogus
 expect 0 '^respin [0-9]+\.' "$RESPIN" --version
-for list in refusals; do
+for list in refusals passes forms; do
     expect 0 . "$RESPIN" --list-$list
 done
 
