@@ -27,7 +27,7 @@ cmake --build --preset release -- -j "$(nproc)" | tail -1
 
 respin=build/release/cli/respin
 program=$(readlink -f /usr/bin/lua5.4)
-script=tests/bench/lua/bench.lua
+script=tests/workloads/lua/bench.lua
 out=build/quickstart
 rm -rf "$out"
 mkdir -p "$out"

@@ -61,7 +61,7 @@ for file in $(sources '*.[ch]' ':!tests/*'); do
 done
 
 clang_format=$(command -v clang-format-14 || command -v clang-format)
-for file in $(sources '*.[ch]' ':!tests/bench/*'); do
+for file in $(sources '*.[ch]' ':!tests/workloads/*'); do
     "$clang_format" --dry-run -Werror "$file" > /dev/null 2>&1 || echo "$file: not formatted" >> "$out"
 done
 
