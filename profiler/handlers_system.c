@@ -11,6 +11,7 @@
  */
 #include "profiler/flow.h"
 #include "profiler/handler.h"
+#include "profiler/model.h"
 
 enum { RSP = R_RSP * 8 };
 
@@ -102,4 +103,12 @@ HANDLER(h_check)
             return h_changed(cpu, op, fa, fb, kind);
     }
     NEXT(1);
+}
+
+/* First record of a block while the front-end model runs; slot 1: address, size, instructions. */
+HANDLER(h_model)
+{
+    model_block(((Thread *)cpu)->model, op[1].word[0], (U32)op[1].word[1],
+                (U32)(op[1].word[1] >> 32));
+    NEXT(2);
 }

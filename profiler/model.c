@@ -154,7 +154,10 @@ static void fetch_line(Model *model, uint64_t number)
     model->last_line = number;
     model->fetches++;
     fetch_page(model, ((number - 1) >> (PAGE_SHIFT - LINE_SHIFT)) + 1);
-    uint64_t found = touch(model->cache[number % SETS], WAYS, number, model->stamp);
+    uint64_t *ways = model->cache[number % SETS];
+    if (ways[0] == (number << STAMP_BITS | model->stamp))
+        return;
+    uint64_t found = touch(ways, WAYS, number, model->stamp);
     if (found == 0)
         model->line_misses++;
     if ((found & STAMP_MASK) != model->stamp)

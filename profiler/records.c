@@ -412,6 +412,11 @@ static void emit_all(Emit *e)
     DecodedRun *run = e->run;
     if (run->map.checked)
         emit(e, h_check, 1);
+    if (the_vm.options.model_out != NULL) {
+        Op *op = emit(e, h_model, 2);
+        op[1].word[0] = run->pc;
+        op[1].word[1] = run->size | (uint64_t)run->n << 32;
+    }
     while (e->insn < run->n) {
         const GuestInsn *insn = &run->insn[e->insn];
         unsigned slots;
