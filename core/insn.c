@@ -298,15 +298,33 @@ static InsnOp op_of(const ZydisDecodedInstruction *raw)
     return INSN_OP_OTHER;
 }
 
+static InsnOp operands_of(const Insn *insn, const InsnFull *full, Operand out[3])
+{
+    for (int i = 0; i < 3 && i < full->raw.operand_count_visible; i++)
+        out[i] = operand_of(insn, &full->operands[i]);
+    return op_of(&full->raw);
+}
+
 InsnOp insn_operands(const Insn *insn, Operand out[3])
 {
     InsnFull full;
     memset(out, 0, 3 * sizeof out[0]);
-    if (!insn_decode_full(insn, &full))
-        return INSN_OP_OTHER;
-    for (int i = 0; i < 3 && i < full.raw.operand_count_visible; i++)
-        out[i] = operand_of(insn, &full.operands[i]);
-    return op_of(&full.raw);
+    return insn_decode_full(insn, &full) ? operands_of(insn, &full, out) : INSN_OP_OTHER;
+}
+
+void insn_effects(const Insn *insn, InsnEffects *out)
+{
+    InsnFull full;
+    insn_effects_of(insn, insn_decode_full(insn, &full) ? &full : NULL, out);
+}
+
+InsnOp insn_describe(const Insn *insn, Operand out[3], InsnEffects *effects)
+{
+    InsnFull full;
+    memset(out, 0, 3 * sizeof out[0]);
+    bool known = insn_decode_full(insn, &full);
+    insn_effects_of(insn, known ? &full : NULL, effects);
+    return known ? operands_of(insn, &full, out) : INSN_OP_OTHER;
 }
 
 /* --- editing and text --------------------------------------------------------------------- */

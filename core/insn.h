@@ -37,12 +37,13 @@ typedef enum InsnRef {
 } InsnRef;
 
 enum InsnFact {
-    INSN_ENDBR = 1u << 0,    /* endbr64 */
-    INSN_NOP = 1u << 1,      /* any form of nop (endbr excluded) */
-    INSN_LOCK = 1u << 2,     /* lock prefix or implicit lock (xchg mem) */
-    INSN_NOTRACK = 1u << 3,  /* notrack prefix on an indirect branch */
-    INSN_MADE = 1u << 4,     /* made by a pass: `addr` is VADDR_NONE or the instruction it stands for */
-    INSN_EXACT_LEN = 1u << 5, /* part of a TLS sequence or the like: never re-encode at another size */
+    INSN_ENDBR = 1u << 0,   /* endbr64 */
+    INSN_NOP = 1u << 1,     /* any form of nop (endbr excluded) */
+    INSN_LOCK = 1u << 2,    /* lock prefix or implicit lock (xchg mem) */
+    INSN_NOTRACK = 1u << 3, /* notrack prefix on an indirect branch */
+    INSN_MADE = 1u << 4, /* made by a pass: `addr` is VADDR_NONE or the instruction it stands for */
+    INSN_EXACT_LEN =
+        1u << 5, /* part of a TLS sequence or the like: never re-encode at another size */
 };
 
 enum { INSN_MAX_SIZE = 15 };
@@ -59,7 +60,7 @@ typedef struct Insn {
     uint8_t ref_size;             /* of the field: 0, 1 or 4 */
     uint8_t facts;                /* InsnFact */
     uint16_t mnemonic;            /* ZydisMnemonic; opaque outside core/insn.c but for equality */
-    int32_t table;                /* REF_MEM/REF_ABS to a cloned table: index in Func.tables; else -1 */
+    int32_t table; /* REF_MEM/REF_ABS to a cloned table: index in Func.tables; else -1 */
 } Insn;
 
 /*
@@ -76,8 +77,16 @@ bool insn_decode_fast(Bytes code, Vaddr addr, uint8_t *size, uint8_t *flow, Vadd
 /* Registers as bits: 0..15 = rax rcx rdx rbx rsp rbp rsi rdi r8..r15; any part of one is the whole.
  * A 32-bit write is a full write; 8- and 16-bit writes count as read and written. */
 typedef uint32_t RegSet;
-enum FlagBit { FLAG_CF = 1, FLAG_PF = 2, FLAG_AF = 4, FLAG_ZF = 8, FLAG_SF = 16, FLAG_OF = 32,
-               FLAG_DF = 64, FLAG_OTHER = 128 };
+enum FlagBit {
+    FLAG_CF = 1,
+    FLAG_PF = 2,
+    FLAG_AF = 4,
+    FLAG_ZF = 8,
+    FLAG_SF = 16,
+    FLAG_OF = 32,
+    FLAG_DF = 64,
+    FLAG_OTHER = 128
+};
 
 typedef struct InsnEffects {
     RegSet reads;          /* general registers, address registers included */
@@ -104,7 +113,13 @@ typedef struct InsnMem {
     int64_t disp;    /* for rip: the absolute link-time address */
 } InsnMem;
 
-typedef enum OperandKind { OPERAND_NONE, OPERAND_REG, OPERAND_MEM, OPERAND_IMM, OPERAND_OTHER } OperandKind;
+typedef enum OperandKind {
+    OPERAND_NONE,
+    OPERAND_REG,
+    OPERAND_MEM,
+    OPERAND_IMM,
+    OPERAND_OTHER
+} OperandKind;
 
 typedef struct Operand {
     OperandKind kind;
@@ -117,15 +132,44 @@ typedef struct Operand {
 
 /* Mnemonics that analyses look at; INSN_OP_OTHER for the rest. */
 typedef enum InsnOp {
-    INSN_OP_OTHER, INSN_OP_MOV, INSN_OP_MOVZX, INSN_OP_MOVSX, INSN_OP_MOVSXD, INSN_OP_LEA,
-    INSN_OP_ADD, INSN_OP_SUB, INSN_OP_AND, INSN_OP_OR, INSN_OP_XOR, INSN_OP_CMP, INSN_OP_TEST,
-    INSN_OP_SHL, INSN_OP_SHR, INSN_OP_SAR, INSN_OP_PUSH, INSN_OP_POP, INSN_OP_INC, INSN_OP_DEC,
-    INSN_OP_JMP, INSN_OP_CALL, INSN_OP_BT, INSN_OP_CMOV, INSN_OP_XCHG, INSN_OP_NEG, INSN_OP_NOT,
-    INSN_OP_IMUL, INSN_OP_CLTQ, INSN_OP_LEAVE, INSN_OP_MOVABS,
+    INSN_OP_OTHER,
+    INSN_OP_MOV,
+    INSN_OP_MOVZX,
+    INSN_OP_MOVSX,
+    INSN_OP_MOVSXD,
+    INSN_OP_LEA,
+    INSN_OP_ADD,
+    INSN_OP_SUB,
+    INSN_OP_AND,
+    INSN_OP_OR,
+    INSN_OP_XOR,
+    INSN_OP_CMP,
+    INSN_OP_TEST,
+    INSN_OP_SHL,
+    INSN_OP_SHR,
+    INSN_OP_SAR,
+    INSN_OP_PUSH,
+    INSN_OP_POP,
+    INSN_OP_INC,
+    INSN_OP_DEC,
+    INSN_OP_JMP,
+    INSN_OP_CALL,
+    INSN_OP_BT,
+    INSN_OP_CMOV,
+    INSN_OP_XCHG,
+    INSN_OP_NEG,
+    INSN_OP_NOT,
+    INSN_OP_IMUL,
+    INSN_OP_CLTQ,
+    INSN_OP_LEAVE,
+    INSN_OP_MOVABS,
 } InsnOp;
 
 /* Explicit operands, destination first; unused ones are OPERAND_NONE. */
 InsnOp insn_operands(const Insn *insn, Operand out[3]);
+
+/* Both at once, for analyses that look at every instruction. */
+InsnOp insn_describe(const Insn *insn, Operand out[3], InsnEffects *effects);
 
 /* Sets the displacement field so that the instruction at `at` denotes `target`. False: out of range
  * (rel8 fields too). `at` and `target` are addresses in one space (the output's). */

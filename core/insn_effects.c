@@ -237,18 +237,17 @@ static void everything(InsnEffects *out)
                           .barrier = true };
 }
 
-void insn_effects(const Insn *insn, InsnEffects *out)
+void insn_effects_of(const Insn *insn, const InsnFull *full, InsnEffects *out)
 {
-    InsnFull full;
     if (insn->flow == FLOW_CALL || insn->flow == FLOW_CALL_IND || insn->flow == FLOW_SYSCALL ||
-        insn->flow == FLOW_RET || !insn_decode_full(insn, &full)) {
+        insn->flow == FLOW_RET || full == NULL) {
         everything(out);
         return;
     }
-    *out = (InsnEffects){ .barrier = is_barrier(insn, &full.raw),
-                          .vector = is_vector_extension(&full.raw) };
-    for (int i = 0; i < full.raw.operand_count; i++) {
-        const ZydisDecodedOperand *operand = &full.operands[i];
+    *out = (InsnEffects){ .barrier = is_barrier(insn, &full->raw),
+                          .vector = is_vector_extension(&full->raw) };
+    for (int i = 0; i < full->raw.operand_count; i++) {
+        const ZydisDecodedOperand *operand = &full->operands[i];
         if (operand->type == ZYDIS_OPERAND_TYPE_REGISTER) {
             add_reg(out, operand);
             out->vector |= is_vector_reg(operand->reg.value);
@@ -258,7 +257,7 @@ void insn_effects(const Insn *insn, InsnEffects *out)
             out->vector |= is_vector_reg(operand->mem.index);
         }
     }
-    if (is_zeroing(&full))
-        out->reads &= ~((RegSet)1 << insn_reg_number(full.operands[0].reg.value));
-    add_flags(out, &full);
+    if (is_zeroing(full))
+        out->reads &= ~((RegSet)1 << insn_reg_number(full->operands[0].reg.value));
+    add_flags(out, full);
 }

@@ -18,6 +18,9 @@ typedef struct InsnFull {
 /* False only for an Insn whose bytes were never decoded. */
 bool insn_decode_full(const Insn *insn, InsnFull *out);
 
+/* insn_effects.c; `full` NULL: not decoded. */
+void insn_effects_of(const Insn *insn, const InsnFull *full, InsnEffects *out);
+
 /* 0..15 for general registers (any part of one), -2 for RIP, else -1. */
 int8_t insn_reg_number(ZydisRegister reg);
 

@@ -19,6 +19,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "optimizer/code_entries.h"
+#include "optimizer/module_refs.h"
 
 #include <stdlib.h>
 
@@ -117,13 +118,15 @@ static uint64_t returns_of(const Build *build, const Insn *call)
     return sum;
 }
 
-/* At the end of flow and never seen to return: the extent ends, or padding follows a call that was
- * executed in vain. */
+/* Never seen to return, and either known not to, or at the end of flow: the extent ends, or padding
+ * follows a call that was executed in vain. */
 static bool never_returns(const Build *build, uint32_t index)
 {
     const Code *code = &build->code;
     const Insn *call = &code->insns[index];
     uint32_t next = code_next(code, index);
+    if (module_refs_ends(build->ctx->refs, build->ctx->unwind, call))
+        return returns_of(build, call) == 0;
     if (next != CODE_NONE && (code->insns[next].facts & INSN_NOP) == 0)
         return false;
     if (next != CODE_NONE && profile_count_at(build->ctx->counts, call->addr) == 0)

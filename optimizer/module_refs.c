@@ -12,7 +12,7 @@
  */
 #include "optimizer/module_refs.h"
 
-#include "core/insn.h"
+#include "optimizer/no_return.h"
 
 #include <stdlib.h>
 
@@ -84,11 +84,36 @@ static uint64_t own_size(const UnwindTable *unwind, uint32_t index)
     return fde->size < gap ? fde->size : gap;
 }
 
+/* A function has a way back when it returns, jumps to where only a register knows, or runs off its
+ * end; jumps to others are looked at when all are known. */
+static bool may_leave(uint8_t flow)
+{
+    return flow == FLOW_RET || flow == FLOW_JUMP_IND;
+}
+
+static bool may_fall_off(uint8_t flow)
+{
+    return flow != FLOW_JUMP && flow != FLOW_STOP && flow != FLOW_CALL && flow != FLOW_CALL_IND;
+}
+
+/* The forms that pad: 90 and 0F 1F behind prefixes (SDM vol. 2B, NOP). */
+static bool is_nop(Bytes code, size_t size)
+{
+    size_t at = 0;
+    while (at < size && (code.data[at] == 0x66 || code.data[at] == 0x2e))
+        at++;
+    if (size - at == 1)
+        return code.data[at] == 0x90;
+    return size - at >= 3 && code.data[at] == 0x0f && code.data[at + 1] == 0x1f;
+}
+
 static void scan_entry(Found *found, uint32_t index)
 {
     const Fde *fde = &found->unwind->fdes[index];
     uint64_t own = own_size(found->unwind, index);
     Bytes code;
+    uint8_t last = FLOW_NEXT;
+    bool leaves = false;
     if (!image_bytes_at(found->image, fde->start, own, &code))
         return;
     for (size_t at = 0; at < code.len;) {
@@ -100,9 +125,13 @@ static void scan_entry(Found *found, uint32_t index)
         if (!insn_decode_fast(rest, from, &size, &flow, &target))
             return;
         at += size;
+        leaves |= may_leave(flow);
+        if (flow != FLOW_NEXT || leaves || !is_nop(rest, size))
+            last = flow;
         if (!vaddr_is_none(target) && target.v - fde->start.v >= fde->size)
             add_jump(found, (CrossJump){ target, from, index, flow == FLOW_CALL });
     }
+    found->refs->no_return[index] = !leaves && !may_fall_off(last);
 }
 
 static int compare(uint64_t left, uint64_t right)
@@ -226,6 +255,7 @@ const ModuleRefs *module_refs_read(Arena *arena, const Image *image, const Unwin
     ModuleRefs *refs = arena_one(arena, ModuleRefs);
     Found found = { .arena = arena, .refs = refs, .image = image, .unwind = unwind };
     Arena *scratch = arena_new();
+    refs->no_return = arena_many(arena, bool, unwind->n_fdes);
     refs->called = arena_many(arena, bool, unwind->n_fdes);
     hash_starts(scratch, &found);
     for (uint32_t i = 0; i < unwind->n_fdes; i++)
@@ -233,6 +263,8 @@ const ModuleRefs *module_refs_read(Arena *arena, const Image *image, const Unwin
     arena_free(scratch);
     if (refs->n_jumps > 0)
         qsort(refs->jumps, refs->n_jumps, sizeof refs->jumps[0], by_target);
+    no_return_settle(unwind, refs);
+    no_return_imports(arena, image, refs);
     if (image->is_pic)
         formed_by_relocs(&found);
     else

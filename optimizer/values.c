@@ -42,8 +42,7 @@ static void describe_insns(Run *run)
         for (uint32_t j = 0; j < block->n_insns; j++) {
             ValueInsn *insn = &run->insns[run->first[i] + j];
             insn->insn = &block->insns[j];
-            insn->op = (uint8_t)insn_operands(insn->insn, insn->operands);
-            insn_effects(insn->insn, &insn->effects);
+            insn->op = (uint8_t)insn_describe(insn->insn, insn->operands, &insn->effects);
         }
     }
 }
@@ -90,6 +89,8 @@ static void flow_into(Run *run, BlockId to, const ValueState *state)
 static void flow_out(Run *run, const Block *block, const ValueState *state)
 {
     const Insn *last = block_last(block);
+    if ((block->facts & BLOCK_STOPS) != 0)
+        return; /* the call does not come back */
     for (uint32_t i = 0; i < block->n_succ; i++) {
         const Succ *succ = &block->succ[i];
         if (last->flow == FLOW_COND) {
