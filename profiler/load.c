@@ -266,6 +266,30 @@ static uint64_t phdr_address(const ElfHead *head, uint64_t bias)
     return found;
 }
 
+/* binfmt_elf's reckoning: code from the first to the last executable byte, data the last segment's.
+ */
+static void reckon_ranges(const ElfHead *head, uint64_t bias, Loaded *out)
+{
+    out->code_start = UINT64_MAX;
+    out->code_end = out->data_start = out->data_end = 0;
+    for (int i = 0; i < head->ehdr.e_phnum; i++) {
+        const Elf64_Phdr *phdr = &head->phdr[i];
+        uint64_t start = phdr->p_vaddr + bias;
+        uint64_t end = start + phdr->p_filesz;
+        bool code = (phdr->p_flags & PF_X) != 0;
+        if (phdr->p_type != PT_LOAD)
+            continue;
+        if (code && start < out->code_start)
+            out->code_start = start;
+        if (code && end > out->code_end)
+            out->code_end = end;
+        if (start > out->data_start)
+            out->data_start = start;
+        if (end > out->data_end)
+            out->data_end = end;
+    }
+}
+
 void load_program(const char *path, bool randomize, Loaded *out)
 {
     static ElfHead head;
@@ -276,6 +300,7 @@ void load_program(const char *path, bool randomize, Loaded *out)
     out->n_phdr = head.ehdr.e_phnum;
     out->image_start = head.low + bias;
     out->image_end = head.high + bias;
+    reckon_ranges(&head, bias, out);
     out->stack_executable = head.stack_executable;
     out->interp_base = 0;
     if (head.interpreter[0] == '\0')

@@ -37,6 +37,7 @@ typedef struct Loaded {
     uint64_t n_phdr;      /* AT_PHNUM */
     uint64_t interp_base; /* AT_BASE; 0: no interpreter */
     uint64_t image_start;
+    uint64_t code_start, code_end, data_start, data_end; /* as the kernel reckons them */
     uint64_t image_end; /* page-rounded end of the program's image: where brk begins */
     bool stack_executable;
 } Loaded;

@@ -5,7 +5,8 @@
  * the lock of the table of code, and decoded code is forgotten afterwards. What would harm the VM
  * is refused with ENOMEM, as if the addresses were out of the guest's reach.
  *
- * brk is the VM's own: the kernel's would grow from the end of respin-vm, not of the guest.
+ * brk is the kernel's where it could be told where the guest's heap begins (proc_view.c); elsewhere
+ * it would grow from the end of respin-vm, so it is the VM's own.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -19,6 +20,7 @@
 
 static struct {
     volatile uint32_t lock;
+    bool kernel_knows;
     uint64_t start;
     uint64_t now;
 } heap;
@@ -36,8 +38,9 @@ static CallFate refuse(Call *call, int64_t code)
 
 /* ---- brk ---------------------------------------------------------------------------------- */
 
-void brk_init(uint64_t start)
+void brk_init(uint64_t start, bool kernel_knows)
 {
+    heap.kernel_knows = kernel_knows;
     heap.start = heap.now = start;
 }
 
@@ -57,8 +60,9 @@ static bool heap_resize(uint64_t wanted)
 
 CallFate call_brk(Thread *thread, Call *call)
 {
-    (void)thread;
     uint64_t wanted = call->arg[0];
+    if (heap.kernel_knows)
+        return syscall_pass(thread, call);
     vm_lock(&heap.lock);
     if (wanted >= heap.start && wanted < UINT64_C(1) << 47 && heap_resize(wanted))
         heap.now = wanted;

@@ -8,8 +8,8 @@
 
 #include "profiler/syscalls.h"
 
-/* Where the guest's heap begins. */
-void brk_init(uint64_t start);
+/* Where the guest's heap begins. `kernel_knows`: so the kernel's brk serves. */
+void brk_init(uint64_t start, bool kernel_knows);
 
 CallFate call_brk(Thread *thread, Call *call);
 CallFate call_mmap(Thread *thread, Call *call);

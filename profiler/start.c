@@ -11,6 +11,7 @@
 #include "profiler/mapping_calls.h"
 #include "profiler/memory.h"
 #include "profiler/options.h"
+#include "profiler/proc_view.h"
 #include "profiler/process.h"
 #include "profiler/signals.h"
 #include "profiler/text.h"
@@ -130,14 +131,16 @@ void vm_main(uint64_t *sp)
     load_program(start.program, randomize, &loaded);
     vm->exe_start = loaded.image_start;
     vm->exe_end = loaded.image_end;
-    brk_init(brk_start(loaded.image_end, randomize));
     process_set_exe(start.program);
     set_process_name(start.name);
     live_start(vm, process_exe());
     Thread *thread = first_thread(vm);
     if (!interp_init(vm))
         vm_die(vm->unsupported, 0);
-    thread->cpu.reg[R_RSP] = guest_stack_build(sp, &start, &loaded);
+    uint64_t guest_sp = guest_stack_build(sp, &start, &loaded);
+    uint64_t heap = brk_start(loaded.image_end, randomize);
+    brk_init(heap, proc_view_set((const uint64_t *)guest_sp, &loaded, heap));
+    thread->cpu.reg[R_RSP] = guest_sp;
     thread->cpu.rflags = FLAGS_AT_START;
     thread->cpu.pc = loaded.start_pc;
     thread_start(thread);

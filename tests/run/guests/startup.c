@@ -36,6 +36,18 @@ int main(int argc, char **argv)
     char magic[4] = "";
     printf("read %zu\n", fread(magic, 1, 4, file));
     fclose(file);
+    char line[256] = "";
+    file = fopen("/proc/self/cmdline", "r");
+    size_t got = fread(line, 1, sizeof line, file);
+    fclose(file);
+    printf("cmdline %zu bytes, %s\n", got, line + strlen(line) + 1);
+    Elf64_auxv_t aux[64];
+    file = fopen("/proc/self/auxv", "r");
+    size_t n_aux = fread(aux, sizeof aux[0], 64, file);
+    fclose(file);
+    for (size_t i = 0; i < n_aux; i++)
+        if (aux[i].a_type == AT_PHDR)
+            printf("auxv right %d\n", aux[i].a_un.a_val == getauxval(AT_PHDR));
     prctl(PR_GET_NAME, comm);
     printf("comm %s aligned %d\n", comm, (int)((uintptr_t)__builtin_frame_address(0) & 15));
     return 7;
