@@ -95,7 +95,7 @@ optimize_one() { # NAME MODULE VARIANT
     fi
     verdict "$name" "$(basename "$module") $variant optimized" $status
     [ $status = 0 ] || return
-    "$respin" check "$out" "$(readlink -f "$module")" > "$out.check" 2>&1
+    "$respin" check "$(readlink -f "$module")" "$out" > "$out.check" 2>&1
     verdict "$name" "$(basename "$module") $variant checked" $?
     run_with "$out.ref" "$name" "$module" "$out"
     cmp -s "$dir/$name/native.ref" "$out.ref"
