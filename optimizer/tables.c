@@ -154,7 +154,7 @@ static bool same_claim(const Value *left, const Value *right)
 /* Takes what the analysis says of a jump; true: something changed. */
 static bool update_site(Finder *finder, TableSite *site, const Value *target)
 {
-    bool proven = table_is_proven(finder->ctx->image, target);
+    bool proven = table_is_proven(finder->ctx->image, finder->fn, target);
     if (site->spoilt || (proven && site->proven && same_claim(&site->value, target)))
         return false;
     if (!proven) {

@@ -17,6 +17,8 @@ typedef enum World {
     WORLD_ANY,      /* at any block */
 } World;
 
+enum { TABLE_LOOSE_MAX = 256 };
+
 /* One indirect jump. */
 typedef struct TableSite {
     Vaddr addr;
@@ -35,8 +37,9 @@ typedef struct Finder {
 } Finder;
 
 /* True when `value` is a target out of a table whose bounds are known and whose bytes cannot
- * change. */
-bool table_is_proven(const Image *image, const Value *value);
+ * change. A table of more than TABLE_LOOSE_MAX entries must also lead nowhere but into the
+ * function: a bound that comes from the width of the index alone says nothing about the table. */
+bool table_is_proven(const Image *image, const Func *fn, const Value *value);
 
 /* Reads the entries that `value` says; a table that has more of them keeps them. */
 void table_read(const Image *image, Arena *arena, const Value *value, Table *table);

@@ -12,23 +12,6 @@
 
 #include <string.h>
 
-static uint64_t size_in_bytes(const Value *value)
-{
-    return (uint64_t)value->n * value->entry_size;
-}
-
-bool table_is_proven(const Image *image, const Value *value)
-{
-    bool absolute = value->kind == VALUE_ENTRY && value->entry_size == 8;
-    Bytes first;
-    if ((!absolute && value->kind != VALUE_TARGET) || value->n == 0)
-        return false;
-    if (!image_bytes_at(image, vaddr(value->addr), value->entry_size, &first))
-        return false;
-    uint64_t last = value->addr + size_in_bytes(value) - 1;
-    return !image_is_writable(image, vaddr(value->addr)) && !image_is_writable(image, vaddr(last));
-}
-
 static Vaddr read_absolute(const Image *image, Vaddr where, const uint8_t *bytes)
 {
     const Reloc *reloc = image_reloc_at(image, where);
@@ -46,6 +29,36 @@ static Vaddr read_entry(const Image *image, const Value *value, uint32_t index)
     if (value->kind == VALUE_ENTRY)
         return read_absolute(image, where, bytes.data);
     return vaddr(value->base + (uint64_t)(int64_t)(int32_t)load_u32(bytes.data));
+}
+
+static bool in_function(const Func *fn, Vaddr addr)
+{
+    for (uint32_t i = 0; i < fn->n_extents; i++)
+        if (addr.v - fn->extents[i].start.v < fn->extents[i].end.v - fn->extents[i].start.v)
+            return true;
+    return false;
+}
+
+static bool stays_inside(const Image *image, const Func *fn, const Value *value)
+{
+    for (uint32_t i = 0; i < value->n; i++)
+        if (!in_function(fn, read_entry(image, value, i)))
+            return false;
+    return true;
+}
+
+bool table_is_proven(const Image *image, const Func *fn, const Value *value)
+{
+    bool absolute = value->kind == VALUE_ENTRY && value->entry_size == 8;
+    Bytes first;
+    if ((!absolute && value->kind != VALUE_TARGET) || value->n == 0)
+        return false;
+    if (!image_bytes_at(image, vaddr(value->addr), value->entry_size, &first))
+        return false;
+    uint64_t last = value->addr + (uint64_t)value->n * value->entry_size - 1;
+    if (image_is_writable(image, vaddr(value->addr)) || image_is_writable(image, vaddr(last)))
+        return false;
+    return value->n <= TABLE_LOOSE_MAX || stays_inside(image, fn, value);
 }
 
 void table_read(const Image *image, Arena *arena, const Value *value, Table *table)

@@ -61,8 +61,8 @@ typedef struct Totals {
     uint32_t funcs;
     uint32_t refused[REFUSED_COUNT];
     uint32_t open_plain, open_any, with_jumps, fragments;
-    uint32_t n_tables;
-    uint64_t blocks, insns, jumps, proven;
+    uint32_t n_tables, n_loose;
+    uint64_t blocks, insns, jumps, proven, executed, executed_any;
     double cfg, tables, counts;
 } Totals;
 
@@ -85,6 +85,15 @@ static void count_jumps(const Func *fn, Totals *totals, bool verbose)
     totals->with_jumps += jumps ? 1 : 0;
 }
 
+/* Some entry is no block of the function: its bound reaches past the table. */
+static bool leads_outside(const Func *fn, const Table *table)
+{
+    for (uint32_t i = 0; i < table->n; i++)
+        if (!is_block(func_block_at(fn, table->entries[i])))
+            return true;
+    return false;
+}
+
 static void count_func(const Func *fn, Totals *totals, bool verbose)
 {
     totals->funcs++;
@@ -96,10 +105,14 @@ static void count_func(const Func *fn, Totals *totals, bool verbose)
                    refusal_rows[fn->refused].name, fn->why);
         return;
     }
+    totals->executed += fn->count;
+    totals->executed_any += fn->open_any ? fn->count : 0;
     totals->open_any += fn->open_any ? 1 : 0;
     totals->open_plain += fn->open_jump && !fn->open_any ? 1 : 0;
     totals->blocks += fn->n_blocks;
     totals->n_tables += fn->n_tables;
+    for (uint32_t i = 0; i < fn->n_tables; i++)
+        totals->n_loose += leads_outside(fn, &fn->tables[i]) ? 1 : 0;
     count_jumps(fn, totals, verbose);
 }
 
@@ -121,10 +134,13 @@ static void print_totals(const Totals *totals, const PlanStats *stats)
     for (int i = 1; i < REFUSED_COUNT; i++)
         if (totals->refused[i] != 0)
             printf("  refused %s: %u\n", refusal_rows[i].name, totals->refused[i]);
-    printf("indirect jumps %lu in %u functions, proven %lu; tables %u; escaping %u, no bound %u\n",
-           totals->jumps, totals->with_jumps, totals->proven, totals->n_tables,
+    printf("indirect jumps %lu in %u functions, proven %lu; tables %u (%u loose); escaping %u, no "
+           "bound %u\n",
+           totals->jumps, totals->with_jumps, totals->proven, totals->n_tables, totals->n_loose,
            stats->tables_escaping, stats->refused[REFUSED_TABLE_BOUND]);
-    printf("open: plain %u, any %u functions\n", totals->open_plain, totals->open_any);
+    printf("open: plain %u, any %u functions (%.2f%% of %lu executed instructions)\n",
+           totals->open_plain, totals->open_any,
+           100.0 * (double)totals->executed_any / (double)(totals->executed + 1), totals->executed);
     printf("seconds: cfg %.2f tables %.2f counts %.2f; peak %ld MiB\n", totals->cfg, totals->tables,
            totals->counts, peak_kib() / 1024);
 }
@@ -140,7 +156,12 @@ static void run_functions(Context *ctx, bool verbose)
     for (uint32_t i = 0; i < ctx->program->n_funcs; i++) {
         Func *fn = &ctx->program->funcs[i];
         run_pass(ctx, build_cfg, fn, &totals.cfg);
+        double before = totals.tables;
         run_pass(ctx, find_tables, fn, &totals.tables);
+        if (verbose && totals.tables - before > 0.1)
+            printf("  0x%lx %s: %u blocks, %.2f s for tables, peak %ld MiB\n", fn->entry.v,
+                   fn->name != NULL ? fn->name : "", fn->n_blocks, totals.tables - before,
+                   peak_kib() / 1024);
         run_pass(ctx, attach_counts, fn, &totals.counts);
         count_func(fn, &totals, verbose);
     }
