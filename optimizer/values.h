@@ -99,6 +99,24 @@ const ValueJump *values_run(Arena *scratch, const Func *fn, const bool *unknown,
 void values_step(ValueState *state, const ValueInsn *insn, uint32_t index);
 /* The value of an operand as read before the instruction; loads from tables are entries. */
 Value values_read(const ValueState *state, const Operand *operand);
+/* values_read.c */
+uint64_t value_mask(unsigned size);          /* of so many bytes */
+Value value_cut(Value value, unsigned size); /* the low `size` bytes, zero-extended */
+/* How a word of memory is known again: false when it cannot be. */
+bool values_name_cell(const ValueState *state, const InsnMem *mem, ValueCell *out);
+const ValueCell *values_find_cell(const ValueState *state, const InsnMem *mem);
+
+/* An address as a constant plus at most one scaled number. */
+typedef struct ValueSum {
+    uint64_t known;
+    const Value *number; /* the one part that is not known; NULL: none */
+    unsigned scale;
+    bool based; /* a constant or an absolute displacement takes part */
+} ValueSum;
+
+bool values_sum(const ValueState *state, const InsnMem *mem, ValueSum *sum);
+
+/* values_branch.c */
 /* What the branch that ends a block says about values when its condition holds, or does not. */
 void values_refine(ValueState *state, uint8_t cond, bool holds);
 

@@ -8,11 +8,6 @@
  */
 #include "optimizer/values.h"
 
-static uint64_t low_mask(unsigned bits)
-{
-    return bits >= 64 ? UINT64_MAX : ((uint64_t)1 << bits) - 1;
-}
-
 static void bound_all(ValueState *state, uint64_t max)
 {
     const ValueFlags *flags = &state->flags;
@@ -49,7 +44,7 @@ void values_refine(ValueState *state, uint8_t cond, bool holds)
         return;
     if (flags->test) {
         /* (v & imm) is 0: v fits what imm leaves out, when that is a run of low bits */
-        uint64_t rest = ~flags->imm & low_mask(flags->bits);
+        uint64_t rest = ~flags->imm & value_mask(flags->bits / 8);
         if (cc == EQUAL && (rest & (rest + 1)) == 0)
             bound_all(state, rest);
         return;

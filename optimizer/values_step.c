@@ -24,11 +24,6 @@ static uint32_t id_of(uint32_t index, uint32_t slot)
     return 1 + index * IDS_PER_INSN + slot;
 }
 
-static uint64_t mask_of(unsigned size)
-{
-    return size >= 8 ? UINT64_MAX : ((uint64_t)1 << (8 * size)) - 1;
-}
-
 static unsigned bits_of(const Operand *operand)
 {
     return 8u * operand->size;
@@ -37,137 +32,6 @@ static unsigned bits_of(const Operand *operand)
 static bool is_reg(const Operand *operand)
 {
     return operand->kind == OPERAND_REG;
-}
-
-/* --- reading -----------------------------------------------------------------------------------
- */
-
-/* The low `size` bytes of a value, zero-extended. */
-static Value cut(Value value, unsigned size)
-{
-    if (size >= 8)
-        return value;
-    if (value.kind == VALUE_CONST)
-        return value_const(value.addr & mask_of(size));
-    if (value.kind == VALUE_ENTRY && value.entry_size == 4 && size == 4)
-        return value;
-    if (value.kind != VALUE_NUM)
-        value = value_unknown(0);
-    if (value.width > 8 * size)
-        value.width = (uint8_t)(8 * size);
-    value.plain = false;
-    value_bound(&value, 64, value_max(&value, 8 * size));
-    return value;
-}
-
-typedef struct Sum {
-    uint64_t known;
-    const Value *number; /* the one part that is not known; NULL: none */
-    unsigned scale;
-    bool based; /* a constant or an absolute displacement takes part */
-} Sum;
-
-static bool add_part(Sum *sum, const Value *value, unsigned scale)
-{
-    if (value->kind == VALUE_CONST) {
-        sum->known += value->addr * scale;
-        sum->based = true;
-        return true;
-    }
-    if (value->kind != VALUE_NUM || sum->number != NULL)
-        return false;
-    sum->number = value;
-    sum->scale = scale;
-    return true;
-}
-
-/* The address as a constant plus at most one scaled number. */
-static bool sum_of(const ValueState *state, const InsnMem *mem, Sum *sum)
-{
-    *sum = (Sum){ .known = (uint64_t)mem->disp, .based = mem->base < 0, .scale = 1 };
-    if (mem->segment != 0)
-        return false;
-    if (mem->base >= 0 && !add_part(sum, &state->regs[mem->base], 1))
-        return false;
-    return mem->index < 0 || add_part(sum, &state->regs[mem->index], mem->scale);
-}
-
-/* An entry of a table: constant + number, stepping by the size of the entry. */
-static bool read_entry(const ValueState *state, const InsnMem *mem, Value *out)
-{
-    Sum sum;
-    if ((mem->size != 4 && mem->size != 8) || !sum_of(state, mem, &sum) || sum.number == NULL)
-        return false;
-    unsigned align = sum.number->align;
-    bool scaled = sum.based || align > 0;
-    if (!scaled || align > 3 || sum.scale << align != mem->size)
-        return false;
-    uint64_t last = value_max(sum.number, 64) >> align;
-    *out = (Value){ .kind = VALUE_ENTRY,
-                    .width = 64,
-                    .entry_size = mem->size,
-                    .addr = sum.known,
-                    .n = last < VALUE_ENTRIES_MAX ? (uint32_t)last + 1 : 0 };
-    return true;
-}
-
-/* How a word of memory is known again: false when it cannot be. */
-static bool name_cell(const ValueState *state, const InsnMem *mem, ValueCell *out)
-{
-    *out = (ValueCell){ .used = true, .size = mem->size, .disp = mem->disp };
-    if (mem->segment != 0 || mem->index >= 0 || mem->size == 0 || mem->size > 8)
-        return false;
-    if (mem->base < 0)
-        return true;
-    const Value *base = &state->regs[mem->base];
-    if (base->kind == VALUE_CONST) {
-        out->disp += (int64_t)base->addr;
-        return true;
-    }
-    out->base_id = base->id;
-    return base->kind == VALUE_NUM && base->id != 0 && base->width == 64;
-}
-
-static const ValueCell *find_cell(const ValueState *state, const InsnMem *mem)
-{
-    ValueCell name;
-    if (!name_cell(state, mem, &name))
-        return NULL;
-    for (int i = 0; i < VALUE_CELLS; i++) {
-        const ValueCell *cell = &state->cells[i];
-        if (cell->used && cell->size == name.size && cell->base_id == name.base_id &&
-            cell->disp == name.disp)
-            return cell;
-    }
-    return NULL;
-}
-
-static Value read_memory(const ValueState *state, const InsnMem *mem)
-{
-    Value value;
-    if (read_entry(state, mem, &value))
-        return value;
-    const ValueCell *cell = find_cell(state, mem);
-    value = cell != NULL ? cell->value : value_unknown(0);
-    value = cut(value, mem->size);
-    value.plain = mem->size == 8;
-    return value;
-}
-
-Value values_read(const ValueState *state, const Operand *operand)
-{
-    switch (operand->kind) {
-    case OPERAND_REG:
-        if (!operand->high_byte)
-            return cut(state->regs[operand->reg], operand->size);
-        return cut(value_unknown(0), 1);
-    case OPERAND_MEM:
-        return read_memory(state, &operand->mem);
-    case OPERAND_IMM:
-        return value_const((uint64_t)operand->imm);
-    default:
-        return value_unknown(0);
-    }
 }
 
 /* --- writing -----------------------------------------------------------------------------------
@@ -209,7 +73,7 @@ static Value unknown_part(const Value *old, const Operand *operand)
     if (operand->size == 4)
         value_bound(&value, 64, UINT32_MAX);
     if (operand->size < 4 && !operand->high_byte)
-        value_bound(&value, 64, value_max(old, 64) | mask_of(operand->size));
+        value_bound(&value, 64, value_max(old, 64) | value_mask(operand->size));
     return value;
 }
 
@@ -243,7 +107,7 @@ static void step_mov(ValueState *state, const ValueInsn *insn, uint32_t index)
         step_unknown(state, insn, index);
         return;
     }
-    set_value(state, to->reg, cut(values_read(state, &insn->operands[1]), to->size), index);
+    set_value(state, to->reg, value_cut(values_read(state, &insn->operands[1]), to->size), index);
 }
 
 /* Remembers what a load loaded, so that a comparison with memory and a load agree. */
@@ -257,16 +121,16 @@ static void keep_cell(ValueState *state, const ValueInsn *insn, uint32_t index)
         return;
     const Value *value = &state->regs[to->reg];
     if (from->mem.base == to->reg || value->kind != VALUE_NUM || value->id == 0 ||
-        find_cell(state, &from->mem) != NULL || !name_cell(state, &from->mem, &cell))
+        values_find_cell(state, &from->mem) != NULL || !values_name_cell(state, &from->mem, &cell))
         return;
-    cell.value = cut(*value, from->mem.size);
+    cell.value = value_cut(*value, from->mem.size);
     state->cells[index % VALUE_CELLS] = cell;
 }
 
 static void step_movzx(ValueState *state, const ValueInsn *insn, uint32_t index)
 {
     const Operand *to = &insn->operands[0];
-    Value value = cut(values_read(state, &insn->operands[1]), insn->operands[1].size);
+    Value value = value_cut(values_read(state, &insn->operands[1]), insn->operands[1].size);
     if (to->size < 4)
         step_unknown(state, insn, index);
     else
@@ -282,7 +146,7 @@ static void extend_sign(ValueState *state, int reg, Value value, unsigned from_s
         set_copy(state, reg, value);
     } else if (value.kind == VALUE_CONST) {
         uint64_t sign = (uint64_t)1 << (bits - 1);
-        set_copy(state, reg, value_const(((value.addr & mask_of(from_size)) ^ sign) - sign));
+        set_copy(state, reg, value_const(((value.addr & value_mask(from_size)) ^ sign) - sign));
     } else if (value.kind == VALUE_NUM && value_max(&value, bits) >> (bits - 1) == 0) {
         set_value(state, reg, value, index);
     } else {
@@ -295,14 +159,15 @@ static void step_movsx(ValueState *state, const ValueInsn *insn, uint32_t index)
     const Operand *to = &insn->operands[0];
     const Operand *from = &insn->operands[1];
     if (to->size == 8)
-        extend_sign(state, to->reg, cut(values_read(state, from), from->size), from->size, index);
+        extend_sign(state, to->reg, value_cut(values_read(state, from), from->size), from->size,
+                    index);
     else
         step_unknown(state, insn, index);
 }
 
 static void step_cdqe(ValueState *state, uint32_t index)
 {
-    extend_sign(state, RAX, cut(state->regs[RAX], 4), 4, index);
+    extend_sign(state, RAX, value_cut(state->regs[RAX], 4), 4, index);
 }
 
 /* Either the old value, under the opposite condition, or the new one. */
@@ -355,8 +220,8 @@ static void set_sum(ValueState *state, const Operand *to, const Value *left, con
     if (to->size == 8 && make_target(left, right, &value))
         set_copy(state, to->reg, value);
     else if (left->kind == VALUE_CONST && right->kind == VALUE_CONST && to->size >= 4)
-        set_copy(state, to->reg, value_const((left->addr + right->addr) & mask_of(to->size)));
-    else if (left_max > mask_of(to->size) / 2 || right_max > mask_of(to->size) / 2)
+        set_copy(state, to->reg, value_const((left->addr + right->addr) & value_mask(to->size)));
+    else if (left_max > value_mask(to->size) / 2 || right_max > value_mask(to->size) / 2)
         set_result(state, to, UINT64_MAX, index);
     else
         set_result(state, to, left_max + right_max, index);
@@ -376,7 +241,7 @@ static void step_sub(ValueState *state, const ValueInsn *insn, uint32_t index)
     Value left = values_read(state, to);
     Value right = values_read(state, &insn->operands[1]);
     if (left.kind == VALUE_CONST && right.kind == VALUE_CONST && to->size >= 4)
-        set_copy(state, to->reg, value_const((left.addr - right.addr) & mask_of(to->size)));
+        set_copy(state, to->reg, value_const((left.addr - right.addr) & value_mask(to->size)));
     else
         step_unknown(state, insn, index);
 }
@@ -396,7 +261,7 @@ static void set_scaled(ValueState *state, const Operand *to, const Value *from, 
                        uint32_t index)
 {
     uint64_t max = value_max(from, bits_of(to));
-    bool fits = max <= mask_of(to->size) >> shift;
+    bool fits = max <= value_mask(to->size) >> shift;
     set_result(state, to, fits ? max << shift : UINT64_MAX, index);
     /* Modulo 2^32 or 2^64, a shifted value is still a multiple. */
     state->regs[to->reg].align = (uint8_t)(shift + (from->kind == VALUE_NUM ? from->align : 0));
@@ -422,7 +287,7 @@ static void step_lea(ValueState *state, const ValueInsn *insn, uint32_t index)
 {
     const Operand *to = &insn->operands[0];
     const InsnMem *mem = &insn->operands[1].mem;
-    Sum sum;
+    ValueSum sum;
     if (to->size < 4 || mem->segment != 0) {
         step_unknown(state, insn, index);
         return;
@@ -431,11 +296,11 @@ static void step_lea(ValueState *state, const ValueInsn *insn, uint32_t index)
         set_sum(state, to, &state->regs[mem->base], &state->regs[mem->index], index);
         return;
     }
-    if (!sum_of(state, mem, &sum)) {
+    if (!values_sum(state, mem, &sum)) {
         step_unknown(state, insn, index);
         return;
     }
-    Value known = value_const(sum.known & mask_of(to->size));
+    Value known = value_const(sum.known & value_mask(to->size));
     if (sum.number == NULL) {
         set_copy(state, to->reg, known);
     } else if (sum.known == 0) {
@@ -461,14 +326,14 @@ static bool name_compared(ValueState *state, const Operand *operand, uint32_t in
     if (is_reg(operand) && !operand->high_byte) {
         value = &state->regs[operand->reg];
     } else if (operand->kind == OPERAND_MEM) {
-        const ValueCell *known = find_cell(state, &operand->mem);
+        const ValueCell *known = values_find_cell(state, &operand->mem);
         ValueCell *cell = &state->cells[known != NULL ? known - state->cells : index % VALUE_CELLS];
-        if (known == NULL && !name_cell(state, &operand->mem, cell)) {
+        if (known == NULL && !values_name_cell(state, &operand->mem, cell)) {
             cell->used = false;
             return false;
         }
         if (known == NULL)
-            cell->value = cut(value_unknown(0), operand->size);
+            cell->value = value_cut(value_unknown(0), operand->size);
         value = &cell->value;
     }
     if (value == NULL || value->kind != VALUE_NUM)
@@ -497,7 +362,7 @@ static void step_compare(ValueState *state, const ValueInsn *insn, uint32_t inde
     ValueFlags flags = { .test = insn->op == INSN_OP_TEST, .bits = (uint8_t)bits_of(left) };
     if (flags.test && same_reg(insn))
         right = value_const(UINT64_MAX);
-    flags.imm = right.addr & mask_of(left->size);
+    flags.imm = right.addr & value_mask(left->size);
     flags.used = right.kind == VALUE_CONST && name_compared(state, left, index, &flags.id);
     state->flags = flags;
 }
