@@ -161,9 +161,9 @@ static Status optimize_one(Command *command, const Given *given, const Profile *
 {
     const Image *image;
     TRY(image_open(command->arena, path, &image, err));
-    Status status = optimize_image(command, given, image, profile, out, err);
+    TRY(optimize_image(command, given, image, profile, out, err)); /* errors name its sections */
     image_close(image);
-    return status;
+    return ST_OK;
 }
 
 static bool has_key(const ProfileModule *module)
