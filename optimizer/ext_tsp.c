@@ -11,9 +11,11 @@
  * 4. chains are laid out by density (count per byte), the one with the entry first.
  *
  * A gain depends on two chains only, so it is kept with the pair and computed again when one of the
- * two has changed. Long chains (over CHAIN_SPLIT_MAX) are cut only beside an edge that leads to an
- * end of the other chain; else the work would be cubic. tests/unit/test_ext_tsp.c holds it against
- * brute force on small graphs and bounds its time on large ones.
+ * two has changed. Before a cut is tried, a bound on what it can gain is held against the best so
+ * far: most cuts break a fall-through for nothing, and are never computed. Long chains (over
+ * CHAIN_SPLIT_MAX) are cut only beside an edge that leads to an end of the other chain; else the
+ * work would be cubic. tests/unit/test_ext_tsp.c holds it against brute force on small graphs and
+ * bounds its time on large ones.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -69,7 +71,9 @@ typedef struct Layout {
     Chain *chains;
     uint32_t *chain_of; /* node → chain */
     uint32_t *index;    /* node → position in its chain */
-    uint64_t *at;       /* node → address in the order under trial */
+    uint64_t *at;       /* node → offset in its chain, bytes */
+    uint64_t *join_in;  /* position in X → count of edges from it to the first node of Y */
+    uint64_t *join_out; /* position in X → count of edges to it from the last node of Y */
     bool *glued;        /* node has to be followed by the next of its chain */
     uint32_t *in_first, *in_next, *out_first, *out_next; /* edge lists per node, UINT32_MAX ends */
     Pair *pairs;
@@ -78,10 +82,9 @@ typedef struct Layout {
     uint32_t n_live;
 } Layout;
 
-static double edge_score(const TspGraph *graph, const TspEdge *edge, const uint64_t *at)
+static double edge_score(const TspGraph *graph, const TspEdge *edge, uint64_t from, uint64_t to)
 {
-    uint64_t end = at[edge->from] + graph->nodes[edge->from].size;
-    uint64_t to = at[edge->to];
+    uint64_t end = from + graph->nodes[edge->from].size;
     double count = (double)edge->count;
     if (to == end)
         return count * (graph->nodes[edge->from].branches ? fall_weight : fall_only_weight);
@@ -103,7 +106,8 @@ double ext_tsp_score(Arena *scratch, const TspGraph *graph, const uint32_t *orde
     }
     double score = 0;
     for (uint32_t i = 0; i < graph->n_edges; i++)
-        score += edge_score(graph, &graph->edges[i], at);
+        score +=
+            edge_score(graph, &graph->edges[i], at[graph->edges[i].from], at[graph->edges[i].to]);
     return score;
 }
 
@@ -144,11 +148,55 @@ static bool holds_entry(const Layout *layout, const Chain *chain)
     return layout->graph->entry != UINT32_MAX && chain->nodes[0] == layout->graph->entry;
 }
 
-static double pair_score(const Layout *layout, const Pair *pair)
+/* A merge under trial: how far the nodes of X before and after the cut, and those of Y, move. */
+typedef struct Trial {
+    uint32_t x;   /* chain */
+    uint32_t cut; /* position in X */
+    uint64_t before, after, y;
+} Trial;
+
+static Trial trial_of(const Layout *layout, const Chain *x, const Chain *y, uint32_t cut,
+                      MergeWay way)
 {
+    uint64_t cut_at = cut < x->n_nodes ? layout->at[x->nodes[cut]] : x->size;
+    Trial trial = { .x = layout->chain_of[x->nodes[0]], .cut = cut };
+    switch (way) {
+    case MERGE_X_Y:
+        trial.y = x->size;
+        break;
+    case MERGE_X1_Y_X2:
+        trial.after = y->size;
+        trial.y = cut_at;
+        break;
+    case MERGE_Y_X2_X1:
+        trial.after = y->size - cut_at;
+        trial.before = y->size + x->size - cut_at;
+        break;
+    case MERGE_X2_X1_Y:
+        trial.after = 0 - cut_at;
+        trial.before = x->size - cut_at;
+        trial.y = x->size;
+        break;
+    }
+    return trial;
+}
+
+static uint64_t address_in(const Layout *layout, const Trial *trial, uint32_t node)
+{
+    if (layout->chain_of[node] != trial->x)
+        return layout->at[node] + trial->y;
+    return layout->at[node] + (layout->index[node] < trial->cut ? trial->before : trial->after);
+}
+
+static double pair_score(const Layout *layout, const Pair *pair, const Trial *trial)
+{
+    const TspGraph *graph = layout->graph;
     double score = 0;
-    for (size_t i = 0; i < pair->n_edges; i++)
-        score += edge_score(layout->graph, &layout->graph->edges[pair->edges[i]], layout->at);
+    for (size_t i = 0; i < pair->n_edges; i++) {
+        const TspEdge *edge = &graph->edges[pair->edges[i]];
+        score += edge_score(graph, edge, address_in(layout, trial, edge->from),
+                            address_in(layout, trial, edge->to));
+    }
     return score;
 }
 
@@ -158,7 +206,7 @@ static const Pair *inside_of(const Layout *layout, const Chain *chain)
 }
 
 /* Tries one way of merging and keeps it in `best` when it is better. */
-static void try_merge(Layout *layout, const Pair *pair, const Chain *x, const Chain *y,
+static void try_merge(const Layout *layout, const Pair *pair, const Chain *x, const Chain *y,
                       uint32_t offset, MergeWay way, Gain *best)
 {
     if (way != MERGE_X_Y && layout->glued[x->nodes[offset - 1]])
@@ -167,21 +215,15 @@ static void try_merge(Layout *layout, const Pair *pair, const Chain *x, const Ch
     if ((holds_entry(layout, x) || holds_entry(layout, y)) &&
         runs_first(&runs) != layout->graph->entry)
         return;
-    uint64_t at = 0;
-    for (int r = 0; r < 3; r++) {
-        for (uint32_t i = 0; i < runs.n[r]; i++) {
-            layout->at[runs.nodes[r][i]] = at;
-            at += layout->graph->nodes[runs.nodes[r][i]].size;
-        }
-    }
-    double gain = pair_score(layout, pair);
+    Trial trial = trial_of(layout, x, y, way == MERGE_X_Y ? x->n_nodes : offset, way);
+    double gain = pair_score(layout, pair, &trial);
     if (way != MERGE_X_Y && x->inside != NONE)
-        gain += pair_score(layout, inside_of(layout, x)) - x->score;
+        gain += pair_score(layout, inside_of(layout, x), &trial) - x->score;
     if (gain > best->score + epsilon)
         *best = (Gain){ gain, offset, (uint8_t)way };
 }
 
-static void try_offset(Layout *layout, const Pair *pair, const Chain *x, const Chain *y,
+static void try_offset(const Layout *layout, const Pair *pair, const Chain *x, const Chain *y,
                        uint32_t offset, Gain *best)
 {
     if (offset == 0 || offset >= x->n_nodes)
@@ -192,7 +234,7 @@ static void try_offset(Layout *layout, const Pair *pair, const Chain *x, const C
 }
 
 /* Cuts of a long X only where an edge leads to the first, or from the last node of Y. */
-static void try_along_edges(Layout *layout, const Pair *pair, const Chain *x, const Chain *y,
+static void try_along_edges(const Layout *layout, const Pair *pair, const Chain *x, const Chain *y,
                             Gain *best)
 {
     const TspGraph *graph = layout->graph;
@@ -210,16 +252,87 @@ static void try_along_edges(Layout *layout, const Pair *pair, const Chain *x, co
     }
 }
 
-static Gain best_merge(Layout *layout, const Pair *pair, const Chain *x, const Chain *y)
+/* What bounds the gain of every cut of X: no cut can win more than this. */
+typedef struct Bound {
+    double always;    /* all edges at their nearest without falling, less what they score now */
+    double fall_more; /* what falling adds to an edge, per execution, at most */
+    uint64_t ends;    /* count of edges from the last to the first node of X */
+} Bound;
+
+static Bound bound_of(const Layout *layout, const Pair *pair, const Chain *x)
+{
+    const TspGraph *graph = layout->graph;
+    Bound bound = { .fall_more = fall_only_weight - near_weight };
+    const Pair *inside = inside_of(layout, x);
+    for (size_t i = 0; i < pair->n_edges; i++)
+        bound.always += near_weight * (double)graph->edges[pair->edges[i]].count;
+    for (size_t i = 0; inside != NULL && i < inside->n_edges; i++) {
+        const TspEdge *edge = &graph->edges[inside->edges[i]];
+        double now = edge_score(graph, edge, layout->at[edge->from], layout->at[edge->to]);
+        double most = near_weight * (double)edge->count;
+        bound.always += now < most ? most - now : 0;
+        if (edge->from == x->nodes[x->n_nodes - 1] && edge->to == x->nodes[0])
+            bound.ends += edge->count;
+    }
+    return bound;
+}
+
+/* Executions that fall from the node before the cut to the one after it. */
+static uint64_t falls_at(const Layout *layout, const Chain *x, uint32_t cut)
+{
+    uint64_t count = 0;
+    uint32_t from = x->nodes[cut - 1];
+    for (uint32_t e = layout->out_first[from]; e != UINT32_MAX; e = layout->out_next[e]) {
+        if (layout->graph->edges[e].to == x->nodes[cut])
+            count += layout->graph->edges[e].count;
+    }
+    return count;
+}
+
+/* Counts, by position in X, the edges that a cut there could turn into falls from or to Y. */
+static void set_joins(const Layout *layout, const Chain *x, const Chain *y, bool clear)
+{
+    const TspGraph *graph = layout->graph;
+    uint32_t number = layout->chain_of[x->nodes[0]], last = y->nodes[y->n_nodes - 1];
+    for (uint32_t e = layout->in_first[y->nodes[0]]; e != UINT32_MAX; e = layout->in_next[e]) {
+        uint32_t from = graph->edges[e].from;
+        if (layout->chain_of[from] == number)
+            layout->join_in[layout->index[from]] =
+                clear ? 0 : layout->join_in[layout->index[from]] + graph->edges[e].count;
+    }
+    for (uint32_t e = layout->out_first[last]; e != UINT32_MAX; e = layout->out_next[e]) {
+        uint32_t to = graph->edges[e].to;
+        if (layout->chain_of[to] == number)
+            layout->join_out[layout->index[to]] =
+                clear ? 0 : layout->join_out[layout->index[to]] + graph->edges[e].count;
+    }
+}
+
+/* Tries all cuts of X, leaving out those that cannot beat `best` whatever the distances. */
+static void try_cuts(const Layout *layout, const Pair *pair, const Chain *x, const Chain *y,
+                     Gain *best)
+{
+    Bound bound = bound_of(layout, pair, x);
+    double fall_less = fall_weight - near_weight;
+    set_joins(layout, x, y, false);
+    for (uint32_t cut = 1; cut < x->n_nodes; cut++) {
+        double in = (double)layout->join_in[cut - 1], out = (double)layout->join_out[cut];
+        double most = bound.always - fall_less * (double)falls_at(layout, x, cut) +
+                      bound.fall_more * (in + out + (double)bound.ends);
+        if (most > best->score + epsilon)
+            try_offset(layout, pair, x, y, cut, best);
+    }
+    set_joins(layout, x, y, true);
+}
+
+static Gain best_merge(const Layout *layout, const Pair *pair, const Chain *x, const Chain *y)
 {
     Gain best = { 0, 0, MERGE_X_Y };
     try_merge(layout, pair, x, y, 0, MERGE_X_Y, &best);
-    if (x->n_nodes > CHAIN_SPLIT_MAX) {
+    if (x->n_nodes > CHAIN_SPLIT_MAX)
         try_along_edges(layout, pair, x, y, &best);
-        return best;
-    }
-    for (uint32_t offset = 1; offset < x->n_nodes; offset++)
-        try_offset(layout, pair, x, y, offset, &best);
+    else
+        try_cuts(layout, pair, x, y, &best);
     return best;
 }
 
@@ -315,7 +428,8 @@ static void place_nodes(Layout *layout, uint32_t number)
         at += layout->graph->nodes[node].size;
     }
     const Pair *inside = inside_of(layout, chain);
-    chain->score = inside == NULL ? 0 : pair_score(layout, inside);
+    const Trial still = { .x = number };
+    chain->score = inside == NULL ? 0 : pair_score(layout, inside, &still);
 }
 
 static void merge_chains(Layout *layout, uint32_t x_number, uint32_t y_number, uint32_t offset,
@@ -530,6 +644,8 @@ static void layout_start(Layout *layout)
     layout->chain_of = arena_many(arena, uint32_t, n);
     layout->index = arena_many(arena, uint32_t, n);
     layout->at = arena_many(arena, uint64_t, n);
+    layout->join_in = arena_many(arena, uint64_t, n);
+    layout->join_out = arena_many(arena, uint64_t, n);
     layout->glued = arena_many(arena, bool, n);
     layout->live = arena_many(arena, uint32_t, n);
     layout->in_first = arena_many(arena, uint32_t, n);

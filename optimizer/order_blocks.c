@@ -1,6 +1,6 @@
 /*
- * order_blocks.c: the order of a function's placed blocks: ext-TSP over the hot ones, then over the
- * rest.
+ * order_blocks.c: the order of a function's placed blocks: ext-TSP over the hot ones; the rest as
+ * in the original.
  *
  *     placed  A90 B2 C88 D0          layout  A C | B D
  *                                            hot   cold
@@ -115,11 +115,12 @@ static void order_best(const Context *ctx, const Func *fn, const Part *part)
         part->blocks[i] = blocks[order[i]];
 }
 
-static void order_part(const Context *ctx, const Func *fn, const Part *part)
+static void order_part(const Context *ctx, const Func *fn, const Part *part, bool cold)
 {
     switch (ctx->options->blocks) {
     case ORDER_BEST:
-        order_best(ctx, fn, part);
+        if (!cold)
+            order_best(ctx, fn, part);
         break;
     case ORDER_REVERSE:
         reverse(part);
@@ -132,14 +133,25 @@ static void order_part(const Context *ctx, const Func *fn, const Part *part)
     }
 }
 
+/* True when an order was made before and no block has been placed since. */
+static bool is_ordered(const Func *fn)
+{
+    uint32_t placed = 0;
+    for (uint32_t i = 0; i < fn->n_blocks; i++)
+        placed += is_placed(&fn->blocks[i]) ? 1 : 0;
+    return fn->n_layout > 0 && fn->n_layout == placed;
+}
+
 Status order_blocks(Context *ctx, Func *fn, PassStats *stats, Error *err)
 {
     (void)err;
+    if (is_ordered(fn))
+        return ST_OK;
     fn->layout = arena_many(fn->arena, BlockId, fn->n_blocks);
     fn->n_layout = 0;
     for (int cold = 0; cold < 2; cold++) {
         Part part = collect(ctx, fn, cold == 1);
-        order_part(ctx, fn, &part);
+        order_part(ctx, fn, &part, cold == 1);
         for (uint32_t i = 0; i < part.n; i++)
             fn->layout[fn->n_layout++] = part.blocks[i];
         fn->n_cold = part.n;
