@@ -186,13 +186,13 @@ static void exec_finish(const VmOptions *options, uint64_t status)
 void process_end(Thread *thread, uint64_t status)
 {
     const VmOptions *options = &thread->vm->options;
+    if (thread->os->borrowed)
+        thread_exit(thread, status);
     signals_hold(thread);
-    if (!thread->os->borrowed) {
-        live_mark(LIVE_ENDED, true);
-        write_model(thread->vm);
-        if (!options->is_child && options->out != NULL && options->respin != NULL)
-            exec_finish(options, status);
-    }
+    live_mark(LIVE_ENDED, true);
+    write_model(thread->vm);
+    if (!options->is_child && options->out != NULL && options->respin != NULL)
+        exec_finish(options, status);
     for (;;)
         raw_syscall(__NR_exit_group, (long)status, 0, 0, 0, 0, 0);
 }

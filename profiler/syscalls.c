@@ -209,11 +209,21 @@ static const char under_filter[] =
 
 static CallFate call_prctl(Thread *thread, Call *call)
 {
-    enum { SYSCALL_DISPATCH = 59 };
+    enum { SYSCALL_DISPATCH = 59, DENY_WRITE_EXECUTE = 65 };
     if (call->arg[0] == SYSCALL_DISPATCH || call->arg[0] == PR_SET_MM)
         return done(call, -EINVAL);
     if (call->arg[0] == PR_SET_SECCOMP)
         detach(thread, under_filter);
+    if (call->arg[0] == DENY_WRITE_EXECUTE)
+        detach(thread, "it forbids writable code, and the VM needs some");
+    return syscall_pass(thread, call);
+}
+
+static CallFate call_arch_prctl(Thread *thread, Call *call)
+{
+    enum { SHADOW_STACK_FIRST = 0x5001, SHADOW_STACK_LAST = 0x5005 };
+    if (call->arg[0] >= SHADOW_STACK_FIRST && call->arg[0] <= SHADOW_STACK_LAST)
+        return done(call, -EINVAL);
     return syscall_pass(thread, call);
 }
 
@@ -238,6 +248,7 @@ static CallFate call_seccomp(Thread *thread, Call *call)
     X(pselect6,          call_pselect,       "handlers start from its mask")                 \
     X(epoll_pwait,       call_epoll_pwait,   "handlers start from its mask")                 \
     X(epoll_pwait2,      call_epoll_pwait,   "handlers start from its mask")                 \
+    X(io_pgetevents,     call_pselect,       "handlers start from its mask")                 \
     X(brk,               call_brk,           "the kernel's follows respin-vm")               \
     X(mmap,              call_mmap,          "may map code, or hit the VM")                  \
     X(munmap,            call_munmap,        "may drop code, or hit the VM")                 \
@@ -267,6 +278,7 @@ static CallFate call_seccomp(Thread *thread, Call *call)
     X(rseq,              call_refuse_enosys, "the kernel would see the VM's addresses")      \
     X(ptrace,            call_refuse_eperm,  "a tracer would see the VM")                    \
     X(prctl,             call_prctl,         "some would hit the VM")                        \
+    X(arch_prctl,        call_arch_prctl,    "a shadow stack would hold the VM's calls")     \
     X(seccomp,           call_seccomp,       "the VM makes system calls of its own")
 /* clang-format on */
 
