@@ -124,6 +124,8 @@ const Symbol *image_symbol_at(const Image *image, Vaddr addr);
 const Reloc *image_reloc_at(const Image *image, Vaddr where);
 /* Value of a DT_* entry; false: absent. */
 bool image_dynamic(const Image *image, int64_t tag, uint64_t *out);
+/* Entry `index` of .dynsym; false: 0, or outside the file. */
+bool image_dynamic_symbol(const Image *image, uint32_t index, Elf64_Sym *out);
 /* Place in this image for an error: section + offset when sections cover `addr`. */
 Place image_place(const Image *image, Vaddr addr);
 

@@ -48,6 +48,17 @@ bool image_dynamic(const Image *image, int64_t tag, uint64_t *out)
     return find_entry(image, tag, out, &entry);
 }
 
+bool image_dynamic_symbol(const Image *image, uint32_t index, Elf64_Sym *out)
+{
+    uint64_t table;
+    Bytes bytes;
+    if (index == 0 || !image_dynamic(image, DT_SYMTAB, &table) ||
+        !image_bytes_at(image, vaddr(table + (uint64_t)index * sizeof *out), sizeof *out, &bytes))
+        return false;
+    memcpy(out, bytes.data, sizeof *out);
+    return true;
+}
+
 /* The place of an entry of the dynamic section. */
 static Place at_entry(const Image *image, uint64_t entry)
 {

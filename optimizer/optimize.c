@@ -10,6 +10,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "optimizer/bind_plt.h"
 #include "optimizer/patch_sites.h"
 
 #include <stdlib.h>
@@ -170,6 +171,7 @@ static Status make_plan(Context *ctx, const Profile *profile, Plan *plan, Error 
     TRY(run_functions(ctx, err));
     plan->program = program;
     TRY(collect_patches(ctx, plan, err));
+    bind_plt(ctx, plan);
     order_regions(ctx, plan);
     measure_plan(ctx, plan);
     return ST_OK;

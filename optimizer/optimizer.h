@@ -54,6 +54,16 @@ typedef struct Patch {
     uint64_t count;   /* times that the profile would pay this jump */
 } Patch;
 
+/* Calls from the overlay to a stub of the procedure linkage table go to a guard block before the
+ * function's hot entry instead (bind_plt.c). */
+typedef struct Bind {
+    Vaddr stub; /* what the call instructions say */
+    Vaddr slot; /* of the global offset table, read by the stub and by the guard */
+    FuncId fn;
+    BlockId to;     /* the guard */
+    uint64_t count; /* calls by the profile */
+} Bind;
+
 typedef struct PlanStats {
     uint32_t funcs_executed;
     uint32_t funcs_placed;
@@ -66,6 +76,8 @@ typedef struct PlanStats {
     uint32_t patches[3];                      /* by PatchKind */
     uint32_t tables_found, tables_cloned, tables_escaping;
     uint64_t bytes_hot, bytes_cold_copied, bytes_duplicated;
+    uint32_t stubs_bound; /* PLT stubs of own functions that calls pass by now */
+    uint64_t calls_bound; /* how often, by the profile */
     uint64_t taken_before, taken_after;       /* estimated from the profile, in the placed functions */
 } PlanStats;
 
@@ -78,6 +90,8 @@ typedef struct Plan {
     uint32_t n_regions;
     Patch *patches; /* sorted by site; they do not overlap */
     uint32_t n_patches;
+    Bind *binds; /* sorted by stub */
+    uint32_t n_binds;
     PlanStats stats;
 } Plan;
 

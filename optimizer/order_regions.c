@@ -9,6 +9,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "optimizer/bind_plt.h"
 #include "optimizer/cdsort.h"
 #include "optimizer/passes.h"
 
@@ -16,6 +17,7 @@ enum { ALIGN_HOT = 4 /* log2 */ };
 
 typedef struct Regions {
     Context *ctx;
+    const Plan *plan;
     uint32_t *node_of; /* by function, from 1; 0: has no hot part */
     CdNode *nodes;
     FuncId *funcs;
@@ -92,7 +94,9 @@ static CdCall *collect_calls(const Regions *regions, uint32_t *n_calls)
         if (!is_call_like(edge) || edge->count == 0)
             continue;
         const Func *from = program_func_at(ctx->program, edge->from);
-        const Func *to = program_func_at(ctx->program, edge->to);
+        const Bind *bind = plan_bind_at(regions->plan, edge->to);
+        const Func *to = bind != NULL ? &ctx->program->funcs[bind->fn.i]
+                                      : program_func_at(ctx->program, edge->to);
         if (from == NULL || to == NULL || from == to || regions->node_of[from->id.i] == 0 ||
             regions->node_of[to->id.i] == 0 || edge->to_module != regions->ctx->module)
             continue;
@@ -147,7 +151,7 @@ static void add_region(Plan *plan, const Func *fn, bool cold)
 void order_regions(Context *ctx, Plan *plan)
 {
     const Program *program = ctx->program;
-    Regions regions = { .ctx = ctx };
+    Regions regions = { .ctx = ctx, .plan = plan };
     regions.node_of = arena_many(ctx->scratch, uint32_t, program->n_funcs);
     regions.nodes = arena_many(ctx->scratch, CdNode, program->n_funcs);
     regions.funcs = arena_many(ctx->scratch, FuncId, program->n_funcs);

@@ -107,23 +107,15 @@ static void mark_values(const PatchProof *proof)
     }
 }
 
-static uint64_t dynamic_symbol_value(const Image *image, uint32_t index)
-{
-    uint64_t table;
-    Bytes bytes;
-    if (index == 0 || !image_dynamic(image, DT_SYMTAB, &table) ||
-        !image_bytes_at(image, vaddr(table + index * sizeof(Elf64_Sym)), sizeof(Elf64_Sym), &bytes))
-        return 0;
-    return load_u64(bytes.data + offsetof(Elf64_Sym, st_value));
-}
-
 static void mark_relocs(const PatchProof *proof)
 {
     const Image *image = proof->image;
     for (uint32_t i = 0; i < image->n_relocs; i++) {
         const Reloc *reloc = &image->relocs[i];
         Bytes in_place;
-        mark(proof, dynamic_symbol_value(image, reloc->symbol) + (uint64_t)reloc->addend);
+        Elf64_Sym symbol = { 0 };
+        (void)image_dynamic_symbol(image, reloc->symbol, &symbol);
+        mark(proof, symbol.st_value + (uint64_t)reloc->addend);
         if (image_bytes_at(image, reloc->where, sizeof(uint64_t), &in_place))
             mark(proof, load_u64(in_place.data)); /* a lazy PLT slot is relocated where it stands */
     }

@@ -10,7 +10,9 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "optimizer/passes.h"
+#include "optimizer/bind_plt.h"
+
+enum { ENDBR_SIZE = 4 };
 
 static bool is_placed(const Block *block)
 {
@@ -25,7 +27,6 @@ static bool func_is_placed(const Func *fn)
 /* The patch that stands at the start of a block (or after its endbr64); NULL: none. */
 static Patch *patch_at(const Plan *plan, Vaddr start)
 {
-    enum { ENDBR_SIZE = 4 };
     uint32_t low = 0, high = plan->n_patches;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
@@ -71,6 +72,18 @@ static void add_bounce(Plan *plan, Vaddr to, uint64_t count)
     plan->stats.bounces[patch->kind] += count;
 }
 
+/* What of an indirect jump's count is left once calls pass the stub by; stubs jump at their start
+ * or after an endbr64. */
+static uint64_t beyond_binds(const Plan *plan, const ProfileEdge *edge)
+{
+    const Bind *bind = edge->kind == EDGE_JUMP_IND ? plan_bind_at(plan, edge->from) : NULL;
+    if (bind == NULL && edge->kind == EDGE_JUMP_IND && edge->from.v >= ENDBR_SIZE)
+        bind = plan_bind_at(plan, vaddr(edge->from.v - ENDBR_SIZE));
+    if (bind == NULL)
+        return edge->count;
+    return edge->count > bind->count ? edge->count - bind->count : 0;
+}
+
 static void count_bounces(const Context *ctx, Plan *plan)
 {
     const ProfileModule *counts = ctx->counts;
@@ -78,7 +91,7 @@ static void count_bounces(const Context *ctx, Plan *plan)
         const ProfileEdge *edge = &counts->edges[i];
         bool returns = edge->kind == EDGE_RETURN_TO || edge->kind == EDGE_SYSCALL;
         if (edge->to_module == ctx->module && !returns && !stays_inside(ctx, edge))
-            add_bounce(plan, edge->to, edge->count);
+            add_bounce(plan, edge->to, beyond_binds(plan, edge));
     }
     for (uint32_t i = 0; i < counts->n_entries; i++) {
         if (counts->entries[i].kind != EDGE_RETURN_TO && counts->entries[i].kind != EDGE_SYSCALL)
@@ -90,12 +103,16 @@ static void count_blocks(const Func *fn, PlanStats *stats)
 {
     for (uint32_t i = 0; i < fn->n_blocks; i++) {
         const Block *block = &fn->blocks[i];
-        uint64_t bytes = 0;
-        for (uint32_t k = 0; k < block->n_insns; k++)
+        uint64_t bytes = 0, insns = 0;
+        for (uint32_t k = 0; k < block->n_insns; k++) {
+            if (vaddr_is_none(block->insns[k].addr))
+                continue; /* made, and stands for no original instruction */
             bytes += block->insns[k].size;
+            insns++;
+        }
         if (!is_placed(block))
             continue;
-        stats->insns_placed += block->count * block->n_insns;
+        stats->insns_placed += block->count * insns;
         if (is_block(block->copy_of))
             stats->bytes_duplicated += bytes;
         else if ((block->facts & BLOCK_HOT) != 0)

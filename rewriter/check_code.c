@@ -69,6 +69,8 @@ static Status goes_to(const Check *check, const Pair *pair, Vaddr now, Vaddr was
     Vaddr means = VADDR_NONE, want = check_settle(check, was);
     if (check_meaning(check, now.v, &means) && vaddr_equal(means, want))
         return ST_OK;
+    if (check_guard(check, now.v, want))
+        return ST_OK;
     return FAIL(err, ST_BAD_INPUT, image_place(check->output, pair->now.addr),
                 "the copy of 0x%" PRIx64 " goes on at 0x%" PRIx64 " (0x%" PRIx64
                 " in the original), not at 0x%" PRIx64,

@@ -40,4 +40,8 @@ bool check_meaning(const Check *check, uint64_t at, Vaddr *old);
 /* The same of an original address. */
 Vaddr check_settle(const Check *check, Vaddr old);
 
+/* True when `at` is a guard (optimizer/bind_plt.c) that does what the PLT stub `stub` does: goes on
+ * to the function that the stub's slot names when the slot holds it, else where the slot leads. */
+bool check_guard(const Check *check, uint64_t at, Vaddr stub);
+
 #endif

@@ -393,6 +393,13 @@ static Status number_blocks(Overlay *overlay, Error *err)
             overlay->roots[overlay->n_roots++] = (Root){ block->start, label };
         }
     }
+    for (uint32_t i = 0; i < plan->n_binds; i++) {
+        const Bind *bind = &plan->binds[i];
+        overlay->roots = arena_grow(overlay->arena, overlay->roots, &cap_roots,
+                                    (size_t)overlay->n_roots + 1, sizeof(Root));
+        overlay->roots[overlay->n_roots++] =
+            (Root){ bind->stub, overlay->label_base[bind->fn.i] + bind->to.i };
+    }
     if (overlay->n_roots > 0)
         qsort(overlay->roots, overlay->n_roots, sizeof(Root), by_address);
     return ST_OK;
