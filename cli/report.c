@@ -1,12 +1,14 @@
 /*
- * report.c: `respin report app.rsp`: where a program spent its instructions.
+ * report.c: `respin report app.rsp [BINARY]`: where a program spent its instructions.
  *
  * Everything printed follows from the profile; names come from the files that it was taken from.
+ * With BINARY the optimizer is asked what it would do with it, and what it would refuse.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "cli/command.h"
 #include "cli/hot.h"
+#include "optimizer/optimizer.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -144,6 +146,23 @@ static void print_kinds(const Profile *profile)
                    edges[kind], counts[kind]);
 }
 
+/* What the optimizer makes of `path` with this profile, by its usual options. */
+static Status print_plan(Command *command, const Profile *profile, const char *path, Error *err)
+{
+    const Image *image;
+    const Plan *plan;
+    Buffer text = { .arena = command->arena };
+    OptimizeOptions options = { .log = command->log };
+    TRY(image_open(command->arena, path, &image, err));
+    Status status = optimize(command->arena, image, profile, &options, &plan, err);
+    if (status == ST_OK) {
+        plan_explain(plan, &text);
+        printf("\n%s\n", path);
+        fwrite(text.data, 1, text.len, stdout);
+    }
+    return status; /* the image stays open: an error names its sections */
+}
+
 static json_t *modules_to_json(Command *command, const Profile *profile)
 {
     const ProfileModule **sorted = modules_by_share(command->arena, profile);
@@ -199,7 +218,7 @@ static Status run_report(Command *command, const void *parsed, Error *err)
 {
     const ReportOptions *options = parsed;
     const Profile *profile;
-    TRY(want_operands(command, 1, 1, "PROFILE", err));
+    TRY(want_operands(command, 1, 2, "PROFILE [BINARY]", err));
     TRY(profile_read(command->arena, command->args[0], &profile, err));
     if (options->records) {
         Buffer text = { .arena = command->arena };
@@ -218,7 +237,7 @@ static Status run_report(Command *command, const void *parsed, Error *err)
     print_blocks(&hot, options->top > 0 ? options->top : BLOCKS_SHOWN);
     print_coverage(&hot);
     print_kinds(profile);
-    return ST_OK;
+    return command->n_args > 1 ? print_plan(command, profile, command->args[1], err) : ST_OK;
 }
 
 static const OptionRow report_options[] = {
@@ -231,11 +250,12 @@ static const OptionRow report_options[] = {
 
 const Verb verb_report = {
     .name = "report",
-    .usage = "PROFILE",
+    .usage = "PROFILE [BINARY]",
     .summary = "where a program spent its instructions",
     .help = "Prints what PROFILE holds: modules by their share of the executed instructions, the\n"
             "hottest functions and blocks, how little code covers how much of the run, and the\n"
-            "counts of branches, calls and returns.\n",
+            "counts of branches, calls and returns. With BINARY, also what the optimizer would\n"
+            "place and patch in it, and what it would refuse and why.\n",
     .options = report_options,
     .options_size = sizeof(ReportOptions),
     .run = run_report,
