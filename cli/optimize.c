@@ -28,7 +28,7 @@ typedef struct Given {
     const char *dump;
 } Given;
 
-enum { GROWTH_DEFAULT = 15, GROWTH_MAX = 1000 };
+enum { GROWTH_MAX = 1000 };
 
 /* "best", "original", "reverse", "random", "random:SEED". */
 static bool read_order(const char *text, OrderChoice *order, uint64_t *seed)

@@ -152,12 +152,12 @@ static Status print_plan(Command *command, const Profile *profile, const char *p
     const Image *image;
     const Plan *plan;
     Buffer text = { .arena = command->arena };
-    OptimizeOptions options = { .log = command->log };
+    OptimizeOptions options = { .growth_percent = GROWTH_DEFAULT, .log = command->log };
     TRY(image_open(command->arena, path, &image, err));
     Status status = optimize(command->arena, image, profile, &options, &plan, err);
     if (status == ST_OK) {
         plan_explain(plan, &text);
-        printf("\n%s\n", path);
+        printf("\n");
         fwrite(text.data, 1, text.len, stdout);
     }
     return status; /* the image stays open: an error names its sections */

@@ -15,7 +15,7 @@
 
 #include <stdlib.h>
 
-enum { HOT_SHARE = 9995, HOT_WHOLE = 10000, GROWTH_DEFAULT = 15 };
+enum { HOT_SHARE = 9995, HOT_WHOLE = 10000 };
 
 static int by_count_down(const void *left, const void *right)
 {

@@ -19,12 +19,14 @@ typedef enum HotChoice {
     HOT_ALL_EXECUTED, /* every executed function */
 } HotChoice;
 
+enum { GROWTH_DEFAULT = 15 }; /* percent */
+
 typedef struct OptimizeOptions {
     HotChoice hot;
     OrderChoice blocks;  /* --layout=reverse|random:SEED|original */
     OrderChoice regions;
     uint64_t seed;
-    uint32_t growth_percent; /* bound on tail duplication, of hot bytes; default 15 */
+    uint32_t growth_percent; /* bound on tail duplication, of hot bytes; usually GROWTH_DEFAULT */
     bool no_patch_joins;     /* tests */
     const char *stop_after;  /* pass name; NULL */
     const char *dump;        /* pass name; NULL */
