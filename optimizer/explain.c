@@ -45,6 +45,8 @@ static void say_patches(const PlanStats *stats, Buffer *out)
     for (int kind = 0; kind < 3; kind++)
         say(out, "    %-20s  %10" PRIu32 "  %14" PRIu64 "\n", names[kind], stats->patches[kind],
             stats->bounces[kind]);
+    say(out, "  entries left as they are %9" PRIu32 "  %14" PRIu64 "  calls through pointers\n",
+        stats->entries_left, stats->entries_left_calls);
     say(out, "  PLT stubs passed by     %10" PRIu32 "  %14" PRIu64 "  calls\n", stats->stubs_bound,
         stats->calls_bound);
     say(out, "  jump tables found       %10" PRIu32 "\n", stats->tables_found);

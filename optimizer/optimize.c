@@ -172,6 +172,8 @@ static Status make_plan(Context *ctx, const Profile *profile, Plan *plan, Error 
     plan->program = program;
     TRY(collect_patches(ctx, plan, err));
     bind_plt(ctx, plan);
+    count_bounces(ctx, plan);
+    settle_entries(ctx, plan);
     order_regions(ctx, plan);
     measure_plan(ctx, plan);
     return ST_OK;

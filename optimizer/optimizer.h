@@ -80,6 +80,8 @@ typedef struct PlanStats {
     uint64_t bytes_hot, bytes_cold_copied, bytes_duplicated;
     uint32_t stubs_bound; /* PLT stubs of own functions that calls pass by now */
     uint64_t calls_bound; /* how often, by the profile */
+    uint32_t entries_left; /* unpatched: the original is as good as a jump to the copy */
+    uint64_t entries_left_calls; /* through pointers, by the profile */
     uint64_t taken_before, taken_after;       /* estimated from the profile, in the placed functions */
 } PlanStats;
 

@@ -80,6 +80,16 @@ MUST_CHECK Status check_module(const Image *image, const UnwindTable *unwind,
                                const Profile *profile, const ProfileModule *counts, Error *err);
 /* plan_stats.c: what the plan amounts to by the profile; fills patch counts and statistics. */
 void measure_plan(Context *ctx, Plan *plan);
+/* The patch at the start of a block, or after its endbr64; NULL: none. */
+const Patch *plan_patch_at(const Plan *plan, Vaddr start);
+/* Fills Patch.count and stats.bounces anew. */
+void count_bounces(const Context *ctx, Plan *plan);
+/* Taken branches by the profile: of the original, and of the layout with what is not placed. */
+uint64_t func_taken_in_original(const Func *fn);
+uint64_t func_taken_in_layout(const Func *fn);
+/* settle_entries.c: leaves entries unpatched where the original is as good as the jump to the copy.
+ * Needs counted bounces. */
+void settle_entries(Context *ctx, Plan *plan);
 /* order_regions.c: makes plan->regions from the layouts of the functions that were not refused. */
 void order_regions(Context *ctx, Plan *plan);
 

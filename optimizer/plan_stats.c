@@ -24,7 +24,6 @@ static bool func_is_placed(const Func *fn)
     return fn->refused == REFUSED_NOT && fn->n_layout > 0;
 }
 
-/* The patch that stands at the start of a block (or after its endbr64); NULL: none. */
 static Patch *patch_at(const Plan *plan, Vaddr start)
 {
     uint32_t low = 0, high = plan->n_patches;
@@ -40,6 +39,11 @@ static Patch *patch_at(const Plan *plan, Vaddr start)
     Patch *patch = &plan->patches[low];
     uint64_t distance = patch->site.v - start.v;
     return distance == 0 || (distance == ENDBR_SIZE && patch->to_insn == 1) ? patch : NULL;
+}
+
+const Patch *plan_patch_at(const Plan *plan, Vaddr start)
+{
+    return patch_at(plan, start);
 }
 
 /* True when overlay code makes this transfer without leaving the overlay. */
@@ -84,9 +88,13 @@ static uint64_t beyond_binds(const Plan *plan, const ProfileEdge *edge)
     return edge->count > bind->count ? edge->count - bind->count : 0;
 }
 
-static void count_bounces(const Context *ctx, Plan *plan)
+void count_bounces(const Context *ctx, Plan *plan)
 {
     const ProfileModule *counts = ctx->counts;
+    for (int kind = 0; kind < 3; kind++)
+        plan->stats.bounces[kind] = 0;
+    for (uint32_t i = 0; i < plan->n_patches; i++)
+        plan->patches[i].count = 0;
     for (uint32_t i = 0; i < counts->n_edges; i++) {
         const ProfileEdge *edge = &counts->edges[i];
         bool returns = edge->kind == EDGE_RETURN_TO || edge->kind == EDGE_SYSCALL;
@@ -147,20 +155,28 @@ static uint64_t taken_in_layout(const Block *block, BlockId next)
     return taken;
 }
 
-static void count_taken(const Func *fn, PlanStats *stats)
+uint64_t func_taken_in_original(const Func *fn)
 {
+    uint64_t taken = 0;
     for (uint32_t i = 0; i < fn->n_blocks; i++)
-        stats->taken_before += taken_in_original(&fn->blocks[i]);
+        taken += taken_in_original(&fn->blocks[i]);
+    return taken;
+}
+
+uint64_t func_taken_in_layout(const Func *fn)
+{
+    uint64_t taken = 0;
+    uint32_t n_hot = fn->n_layout - fn->n_cold;
     for (uint32_t i = 0; i < fn->n_blocks; i++) {
         if (!is_placed(&fn->blocks[i]))
-            stats->taken_after += taken_in_original(&fn->blocks[i]);
+            taken += taken_in_original(&fn->blocks[i]);
     }
-    uint32_t n_hot = fn->n_layout - fn->n_cold;
     for (uint32_t i = 0; i < fn->n_layout; i++) {
         bool ends_part = i + 1 == n_hot || i + 1 == fn->n_layout;
         BlockId next = ends_part ? NO_BLOCK : fn->layout[i + 1];
-        stats->taken_after += taken_in_layout(func_block(fn, fn->layout[i]), next);
+        taken += taken_in_layout(func_block(fn, fn->layout[i]), next);
     }
+    return taken;
 }
 
 static void count_tables(const Func *fn, PlanStats *stats)
@@ -182,7 +198,8 @@ void measure_plan(Context *ctx, Plan *plan)
             continue;
         stats->funcs_placed++;
         count_blocks(fn, stats);
-        count_taken(fn, stats);
+        stats->taken_before += func_taken_in_original(fn);
+        stats->taken_after += func_taken_in_layout(fn);
         count_tables(fn, stats);
     }
     for (uint32_t i = 0; i < plan->n_patches; i++)

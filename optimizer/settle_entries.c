@@ -1,0 +1,95 @@
+/*
+ * settle_entries.c: entries that are better left as they are.
+ *
+ *     pointer ──► f:  jmp f.hot ──► f.hot: …  ret         1 + new jumps a call
+ *     pointer ──► f:  …  ret                              old jumps a call
+ *
+ * A function that is entered through pointers pays a jump at its patched entry each time. Where the
+ * original code has no loop and takes no more jumps a call than the copy and that jump together,
+ * the entry stays unpatched: pointers run the original, direct calls the copy. Calls that the
+ * original makes to patched entries count as jumps of the original. A copy that then nobody enters
+ * is left out. Law 4 holds, since code without a cycle cannot be stranded.
+ *
+ * Not with --hot=all-executed, which wants every path into the overlay to be used.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "optimizer/bind_plt.h"
+#include "optimizer/cycles.h"
+
+static bool has_cycle(Arena *scratch, const Func *fn)
+{
+    bool *all = arena_many(scratch, bool, fn->n_blocks);
+    for (uint32_t i = 0; i < fn->n_blocks; i++)
+        all[i] = !is_block(fn->blocks[i].copy_of);
+    const uint32_t *part = find_cycles(scratch, fn, all);
+    for (uint32_t i = 0; i < fn->n_blocks; i++)
+        if (part[i] != NO_CYCLE)
+            return true;
+    return false;
+}
+
+/* The entry's address that a call or jump to `to` arrives at, stubs of own functions included. */
+static bool is_patched_entry(const Plan *plan, Vaddr to)
+{
+    const Bind *bind = plan_bind_at(plan, to);
+    if (bind != NULL)
+        to = plan->program->funcs[bind->fn.i].entry;
+    return plan_patch_at(plan, to) != NULL;
+}
+
+/* Executions of calls and jumps of the original's code to patched entries. */
+static uint64_t bounces_of_original(const Plan *plan, const Func *fn)
+{
+    uint64_t bounces = 0;
+    for (uint32_t i = 0; i < fn->n_blocks; i++) {
+        const Block *block = &fn->blocks[i];
+        for (uint32_t k = 0; k < block->n_insns; k++) {
+            const Insn *insn = &block->insns[k];
+            bool leaves = insn->flow == FLOW_CALL || insn->flow == FLOW_JUMP;
+            if (leaves && is_patched_entry(plan, insn->ref_to))
+                bounces += block->count;
+        }
+    }
+    return bounces;
+}
+
+/* True when calls through the original cost no more jumps than calls through the patch. */
+static bool original_is_as_good(Context *ctx, const Plan *plan, const Func *fn)
+{
+    uint64_t calls = profile_count_at(ctx->counts, fn->entry);
+    uint64_t before = func_taken_in_original(fn) + bounces_of_original(plan, fn);
+    uint64_t after = func_taken_in_layout(fn);
+    bool as_good = calls > 0 && before <= after + calls && !has_cycle(ctx->scratch, fn);
+    arena_reset(ctx->scratch);
+    return as_good;
+}
+
+static void drop_patches(Plan *plan, FuncId fn, bool only_entry)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < plan->n_patches; i++) {
+        const Patch *patch = &plan->patches[i];
+        if (patch->fn.i != fn.i || (only_entry && patch->kind != PATCH_ENTRY))
+            plan->patches[kept++] = *patch;
+    }
+    plan->n_patches = kept;
+}
+
+void settle_entries(Context *ctx, Plan *plan)
+{
+    if (ctx->options->hot == HOT_ALL_EXECUTED)
+        return;
+    for (uint32_t i = 0; i < plan->program->n_funcs; i++) {
+        Func *fn = &plan->program->funcs[i];
+        const Patch *patch = fn->n_layout > 0 ? plan_patch_at(plan, fn->entry) : NULL;
+        if (patch == NULL || patch->count == 0 || !original_is_as_good(ctx, plan, fn))
+            continue;
+        bool entered_directly = patch->count < profile_count_at(ctx->counts, fn->entry);
+        plan->stats.entries_left++;
+        plan->stats.entries_left_calls += patch->count;
+        drop_patches(plan, fn->id, entered_directly);
+        if (!entered_directly)
+            fn->n_layout = fn->n_cold = 0;
+    }
+}
