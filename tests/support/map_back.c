@@ -1,6 +1,6 @@
 /*
  * map_back INPUT OUTPUT < text: the text with every return address in the overlay of OUTPUT (a word
- * of hexadecimal digits) replaced by the original's, and every other word as it is.
+ * 0x…) replaced by the original's, and every other word as it is.
  *
  * A return address stands after a call, so the run of code that holds the call is what is looked
  * up.
@@ -12,7 +12,6 @@
 #include "core/insn.h"
 #include "rewriter/rewriter.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,8 +47,8 @@ static void replace_words(const AddressMap *map)
             char *end = at;
             size_t word = strcspn(at, " \n");
             uint64_t value = strtoull(at, &end, 16);
-            if (word > 2 && end == at + word && isxdigit((unsigned char)*at))
-                printf("%" PRIx64, original_return(map, value));
+            if (word > 2 && end == at + word && at[1] == 'x')
+                printf("0x%" PRIx64, original_return(map, value));
             else
                 printf("%.*s", (int)word, at);
             at += word;

@@ -64,7 +64,7 @@ HOT static void show(long n)
     for (int i = 0; i < count; i++) {
         unsigned long addr = reinterpret_cast<unsigned long>(frames[i]);
         if (in_program(addr))
-            std::printf(" %lx", addr - load_bias());
+            std::printf(" 0x%lx", addr - load_bias());
         else
             std::printf(" outside");
     }
