@@ -102,6 +102,7 @@ gdb_frames() {
         echo 'set confirm off'
         echo 'set width 0'
         echo 'set print frame-arguments none'
+        echo 'set backtrace past-main on'
         echo 'starti > /dev/null'
         while read -r new old; do
             [ "$2" = new ] && at=$new || at=$old
@@ -115,7 +116,7 @@ gdb_frames() {
         done
     } > script.gdb
     timeout 120 gdb -nx -batch -x script.gdb "./$1" 2> /dev/null |
-        sed -n 's/^#\([0-9]*\) *0x[0-9a-f]* in /#\1 /; s/ \[clone \.hot\]//; s/\.hot//
+        sed -n 's/^#\([0-9]*\) *0x[0-9a-f]* in /#\1 /; s/ \[clone \.hot\]//; s/\[hot\]//; s/\.hot//
                 s/ from .*//; /^#/p'
 }
 
@@ -159,8 +160,7 @@ check_tables() {
     [ "$(grep -c ' FDE ' frames.txt)" -ge "$(readelf --debug-dump=frames "$1" | grep -c ' FDE ')" ] ||
         fail "$2: entries are missing"
     have eu-readelf || return 0
-    eu-readelf --debug-dump=frames "$2" 2>&1 | grep -iE 'invalid|error|cannot' &&
-        fail "$2: eu-readelf complains"
+    eu-readelf --debug-dump=frames "$2" 2>&1 > /dev/null | grep . && fail "$2: eu-readelf complains"
     return 0
 }
 
@@ -182,9 +182,9 @@ throw)
     ;;
 cancel) every cancel.c '-O2 -fexceptions -fasynchronous-unwind-tables' same ;;
 jump) every jump.c '-O2' same ;;
-fault) # clang has no non-call exceptions
-    compilers() { echo g++; }
-    every fault.cc '-O2 -fnon-call-exceptions -fasynchronous-unwind-tables' same ;;
+fault) # clang has no non-call exceptions: there the run time must terminate
+    every fault.cc '-O2 -fnon-call-exceptions -fasynchronous-unwind-tables' same
+    ;;
 frames) every frames.cc '-O2' check_frames ;;
 gdb)
     have gdb || exit 77

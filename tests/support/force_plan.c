@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "tests/support/force_plan.h"
+#include "core/lsda.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -165,15 +166,30 @@ static void make_blocks(Maker *maker, Func *fn, Insn *insns, uint32_t n, const b
         link_block(maker, fn, &fn->blocks[i]);
 }
 
+static void add_target(Maker *maker, Vaddr target)
+{
+    maker->targets = arena_grow(maker->arena, maker->targets, &maker->cap_targets,
+                                maker->n_targets + 1, sizeof(uint64_t));
+    maker->targets[maker->n_targets++] = target.v;
+}
+
 static void add_targets(Maker *maker, const Insn *insns, uint32_t n)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        if (insns[i].ref != REF_BRANCH)
-            continue;
-        maker->targets = arena_grow(maker->arena, maker->targets, &maker->cap_targets,
-                                    maker->n_targets + 1, sizeof(uint64_t));
-        maker->targets[maker->n_targets++] = insns[i].ref_to.v;
-    }
+    for (uint32_t i = 0; i < n; i++)
+        if (insns[i].ref == REF_BRANCH)
+            add_target(maker, insns[i].ref_to);
+}
+
+/* The unwinder jumps to landing pads, which lie in other entries' code too (.cold parts). */
+static void add_landing_pads(Maker *maker, const Fde *fde)
+{
+    const Lsda *lsda;
+    if (vaddr_is_none(fde->lsda) ||
+        lsda_read(maker->arena, maker->image, fde, &lsda, NULL) != ST_OK)
+        return;
+    for (uint32_t i = 0; i < lsda->n_sites; i++)
+        if (!vaddr_is_none(lsda->sites[i].landing_pad))
+            add_target(maker, lsda->sites[i].landing_pad);
 }
 
 static Status add_func(Maker *maker, uint32_t index, Error *err)
@@ -181,6 +197,7 @@ static Status add_func(Maker *maker, uint32_t index, Error *err)
     const Fde *fde = &maker->unwind->fdes[index];
     Insn *insns;
     (void)err;
+    add_landing_pads(maker, fde);
     if (overlaps(maker, index) || is_skipped(maker, fde))
         return ST_OK;
     uint32_t n = decode_all(maker, fde, &insns);
