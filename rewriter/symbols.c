@@ -4,7 +4,8 @@
  *     locals… | globals…   =>   locals…  f.hot g.hot … | globals…
  *
  * Local symbols stand before global ones (gABI, sh_info), so indices of globals move: an input
- * whose relocation sections (--emit-relocs) refer to them keeps its table as it is.
+ * whose relocation sections (--emit-relocs) refer to them keeps its table as it is. The IRELATIVE
+ * relocations of a static program are in a section that names the table and refer to none of it.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -12,13 +13,28 @@
 
 #include <string.h>
 
-/* True when entries of the symbol table are referred to by index from another section. */
+/* True when a relocation refers to a symbol from `first` on, or may. */
+static bool relocs_refer(const Image *image, const Section *section, uint32_t first)
+{
+    uint64_t size = section->type == SHT_RELA ? sizeof(Elf64_Rela) : sizeof(Elf64_Rel);
+    Bytes bytes;
+    if (image_section_bytes(image, section, &bytes, NULL) != ST_OK || bytes.len % size != 0)
+        return true;
+    for (uint64_t at = 0; at < bytes.len; at += size)
+        if (ELF64_R_SYM(load_u64(bytes.data + at + offsetof(Elf64_Rela, r_info))) >= first)
+            return true;
+    return false;
+}
+
+/* True when global entries of the symbol table are referred to by index from another section. */
 static bool is_counted(const Image *image, uint32_t table)
 {
     for (uint32_t i = 0; i < image->n_sections; i++) {
         const Section *section = &image->sections[i];
-        bool refers = section->type == SHT_RELA || section->type == SHT_REL ||
-                      section->type == SHT_GROUP || section->type == SHT_SYMTAB_SHNDX;
+        bool relocs = section->type == SHT_RELA || section->type == SHT_REL;
+        bool refers = section->type == SHT_GROUP || section->type == SHT_SYMTAB_SHNDX;
+        if (relocs && section->link == table)
+            refers = relocs_refer(image, section, image->sections[table].info);
         if (refers && section->link == table)
             return true;
     }

@@ -123,15 +123,14 @@ static void judge(Stepper *stepper, Vaddr at, const struct user_regs_struct *reg
         complain(stepper, at, "return address", saved, frame->return_to);
 }
 
-/* What one instruction did to the frames. A call is what moves the stack pointer by eight and goes
- * elsewhere, with the place behind it on top of the stack. */
+/* What one instruction did to the frames. A call is what moves the stack pointer by eight and
+ * leaves the place behind itself on top of the stack. */
 static void follow(Stepper *stepper, const struct user_regs_struct *before,
                    const struct user_regs_struct *after)
 {
     uint64_t pushed = 0;
-    bool went = after->rip - before->rip > 15;
-    if (went && after->rsp == before->rsp - 8 && stepper->depth < MAX_FRAMES &&
-        peek(stepper, after->rsp, &pushed, 8) && pushed - before->rip <= 15)
+    if (after->rsp == before->rsp - 8 && stepper->depth < MAX_FRAMES &&
+        peek(stepper, after->rsp, &pushed, 8) && pushed - before->rip - 1 < 15)
         stepper->frames[stepper->depth++] = (Frame){ before->rsp, pushed };
     while (stepper->depth > 0 && stepper->frames[stepper->depth - 1].cfa <= after->rsp)
         stepper->depth--;

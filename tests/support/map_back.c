@@ -1,11 +1,11 @@
 /*
- * map_back INPUT OUTPUT < text: the text with every return address in the overlay of OUTPUT (a word
+ * map_back OUTPUT < text: the text with every return address in the overlay of OUTPUT (a word
  * 0x…) replaced by the original's, and every other word as it is.
  *
  * A return address stands after a call, so the run of code that holds the call is what is looked
  * up.
  *
- * map_back INPUT OUTPUT N SEED: N overlay instructions picked at random, "new old" on each line.
+ * map_back OUTPUT N SEED: N overlay instructions picked at random, "new old" on each line.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -59,20 +59,20 @@ static void replace_words(const AddressMap *map)
 }
 
 /* Bytes into entry `i` at which one of its instructions starts, the one nearest below `wanted`. */
-static uint64_t instruction_start(const Image *input, const AddressMap *map, uint32_t i,
+static uint64_t instruction_start(const Image *output, const AddressMap *map, uint32_t i,
                                   uint64_t wanted)
 {
     uint64_t at = 0;
     for (;;) {
         Insn insn;
-        Vaddr old = vaddr_add(map->old[i], at);
-        if (!insn_decode(image_bytes_from(input, old), old, &insn) || at + insn.size > wanted)
+        Vaddr new = vaddr(map->at[i].v + at);
+        if (!insn_decode(image_bytes_from(output, new), new, &insn) || at + insn.size > wanted)
             return at;
         at += insn.size;
     }
 }
 
-static void pick(const Image *input, const AddressMap *map, unsigned count, uint64_t random)
+static void pick(const Image *output, const AddressMap *map, unsigned count, uint64_t random)
 {
     for (unsigned tries = 0; count > 0 && map->n > 1 && tries < 100000; tries++) {
         random = random * 6364136223846793005u + 1442695040888963407u;
@@ -80,7 +80,7 @@ static void pick(const Image *input, const AddressMap *map, unsigned count, uint
         uint64_t size = map->at[i + 1].v - map->at[i].v;
         if (vaddr_is_none(map->old[i]) || size == 0)
             continue;
-        uint64_t at = instruction_start(input, map, i, (random >> 12) % size);
+        uint64_t at = instruction_start(output, map, i, (random >> 12) % size);
         printf("0x%" PRIx64 " 0x%" PRIx64 "\n", map->at[i].v + at, map->old[i].v + at);
         count--;
     }
@@ -89,20 +89,18 @@ static void pick(const Image *input, const AddressMap *map, unsigned count, uint
 int main(int argc, char **argv)
 {
     Error err = { 0 };
-    const Image *input;
     const Image *output;
     const AddressMap *map;
-    if (argc != 3 && argc != 5)
+    if (argc != 2 && argc != 4)
         return 2;
     Arena *arena = arena_new();
-    if (image_open(arena, argv[1], &input, &err) != ST_OK ||
-        image_open(arena, argv[2], &output, &err) != ST_OK ||
+    if (image_open(arena, argv[1], &output, &err) != ST_OK ||
         address_map_read(arena, output, &map, &err) != ST_OK || map == NULL) {
         fprintf(stderr, "map_back: %s\n", err.text);
         return 3;
     }
-    if (argc == 5)
-        pick(input, map, (unsigned)atoi(argv[3]), strtoull(argv[4], NULL, 0));
+    if (argc == 4)
+        pick(output, map, (unsigned)atoi(argv[2]), strtoull(argv[3], NULL, 0));
     else
         replace_words(map);
     arena_free(arena);

@@ -71,6 +71,6 @@ int main(int argc, char **argv)
     for (long n = 0; n < rounds; n++)
         sum = sum * 5 + attempt((unsigned long)n);
     printf("sum %lx\n", sum);
-    printf("interrupted %d\n", interrupted(20));
+    printf("interrupted %d\n", interrupted(rounds < 1000 ? 0 : 20));
     return 0;
 }
