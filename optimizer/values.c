@@ -20,6 +20,7 @@ typedef struct Run {
     uint32_t *first;  /* by block: index of its first instruction */
     uint32_t n_insns;
     ValueState *states; /* by block: at its begin */
+    uint32_t *n_before; /* by block: edges into it */
     bool *reached;
     bool *dirty;
     uint8_t *changes;
@@ -64,6 +65,19 @@ static ValueState unknown_state(uint32_t phi)
     return state;
 }
 
+static void count_edges(Run *run)
+{
+    run->n_before = arena_many(run->scratch, uint32_t, run->fn->n_blocks);
+    for (uint32_t i = 0; i < run->fn->n_blocks; i++) {
+        const Block *block = &run->fn->blocks[i];
+        for (uint32_t j = 0; j < block->n_succ; j++)
+            if (is_block(block->succ[j].to))
+                run->n_before[block->succ[j].to.i]++;
+    }
+}
+
+/* A block with one edge into it follows that edge; others join, which loses the names that values
+ * had before a join further up renamed them. */
 static void flow_into(Run *run, BlockId to, const ValueState *state)
 {
     if (!is_block(to) || run->unknown[to.i])
@@ -71,12 +85,13 @@ static void flow_into(Run *run, BlockId to, const ValueState *state)
     uint32_t phi = phi_of(run, to.i);
     ValueState *into = &run->states[to.i];
     bool changed;
-    if (!run->reached[to.i]) {
+    if (!run->reached[to.i] || run->n_before[to.i] == 1) {
+        ValueState before = *into;
         *into = *state;
         for (uint32_t i = 0; i < IDS_PER_PLACE; i++)
             values_forget(into, phi + i);
+        changed = !run->reached[to.i] || !values_equal(into, &before);
         run->reached[to.i] = true;
-        changed = true;
     } else {
         bool widen = run->changes[to.i] >= CHANGES_BEFORE_WIDENING;
         changed = values_join(into, state, phi, widen);
@@ -149,6 +164,7 @@ const ValueJump *values_run(Arena *scratch, const Func *fn, const bool *unknown,
 {
     Run run = { .scratch = scratch, .fn = fn, .unknown = unknown };
     describe_insns(&run);
+    count_edges(&run);
     run.states = arena_many(scratch, ValueState, fn->n_blocks);
     run.reached = arena_many(scratch, bool, fn->n_blocks);
     run.dirty = arena_many(scratch, bool, fn->n_blocks);

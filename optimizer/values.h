@@ -127,6 +127,7 @@ void value_bound(Value *value, unsigned bits, uint64_t max); /* the low `bits` a
 uint64_t value_max(const Value *value, unsigned bits);
 /* Forgets that anything equals `id`: its place is about to make another value. */
 void values_forget(ValueState *state, uint32_t id);
+bool values_equal(const ValueState *left, const ValueState *right);
 /* Joins `from` into `into`; ids of what differs are `phi` + register. True: `into` changed.
  * `widen`: bounds that grow are given up. */
 bool values_join(ValueState *into, const ValueState *from, uint32_t phi, bool widen);

@@ -211,6 +211,24 @@ static const ValueCell *find_cell(const ValueState *state, const ValueCell *like
     return NULL;
 }
 
+bool values_equal(const ValueState *left, const ValueState *right)
+{
+    for (int i = 0; i < VALUE_REGS; i++)
+        if (!same_value(&left->regs[i], &right->regs[i]))
+            return false;
+    for (int i = 0; i < VALUE_CELLS; i++) {
+        const ValueCell *cell = &left->cells[i];
+        const ValueCell *other = &right->cells[i];
+        if (cell->used != other->used)
+            return false;
+        if (cell->used && (cell->base_id != other->base_id || cell->disp != other->disp ||
+                           cell->size != other->size || !same_value(&cell->value, &other->value)))
+            return false;
+    }
+    return left->flags.used == right->flags.used &&
+           (!left->flags.used || same_flags(&left->flags, &right->flags));
+}
+
 /* A copy of `from` in which nothing is called by an id that this join may give. */
 static ValueState without_phis(const ValueState *from, uint32_t phi)
 {

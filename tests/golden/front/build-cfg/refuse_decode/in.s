@@ -1,0 +1,5 @@
+    .text
+f:  .cfi_startproc
+    ret
+    .byte 0x06
+    .cfi_endproc
