@@ -18,7 +18,7 @@
 #include <linux/fcntl.h>
 #include <linux/stat.h>
 
-enum { X_OK_ = 1, CAPABILITY_MAX = 64 };
+enum { MAY_EXECUTE = 1, CAPABILITY_MAX = 64 };
 
 static long open_file(const char *path)
 {
@@ -32,7 +32,7 @@ static void close_file(long fd)
 
 static bool may_execute(const char *path)
 {
-    long result = raw_syscall(__NR_faccessat2, AT_FDCWD, (long)path, X_OK_, AT_EACCESS, 0, 0);
+    long result = raw_syscall(__NR_faccessat2, AT_FDCWD, (long)path, MAY_EXECUTE, AT_EACCESS, 0, 0);
     return result == 0 || result == -ENOSYS;
 }
 
@@ -105,7 +105,7 @@ static void judge_elf(ExecPlan *plan, long fd)
 /* One step: true when a script led to another file, *path. */
 static bool follow(ExecPlan *plan, long fd, int depth, const char **path)
 {
-    struct stat info;
+    struct stat info = { 0 };
     char *line = plan->line[depth];
     long got = raw_syscall(__NR_pread64, fd, (long)line, PLAN_LINE, 0, 0, 0);
     if (got < 4 || raw_syscall(__NR_fstat, fd, (long)&info, 0, 0, 0, 0) != 0 ||

@@ -40,8 +40,6 @@ enum {
     FLAGS_RESTORED =
         0x50dd5 | FLAG_RF, /* AC OF DF TF SF ZF AF PF CF RF, as the kernel's FIX_EFLAGS */
     FLAGS_FIXED = 0x202,
-    SS_ONSTACK_ = 1,
-    SS_DISABLE_ = 2,
     LEAST_ALT_STACK = 2048,
 };
 #define SS_AUTODISARM_ (1u << 31)
@@ -138,9 +136,9 @@ long alt_stack_set(GuestAltStack *stack, const GuestAltStack *wanted, uint64_t s
     uint32_t mode = wanted->flags & ~SS_AUTODISARM_;
     if (alt_stack_holds(stack, sp))
         return -EPERM;
-    if (mode != SS_DISABLE_ && mode != SS_ONSTACK_ && mode != 0)
+    if (mode != ALT_STACK_DISABLED && mode != ALT_STACK_ACTIVE && mode != 0)
         return -EINVAL;
-    if (mode == SS_DISABLE_) {
+    if (mode == ALT_STACK_DISABLED) {
         *stack = (GuestAltStack){ .flags = wanted->flags };
         return 0;
     }
@@ -235,7 +233,7 @@ bool frame_push(Thread *thread, const FrameRequest *request)
     frame->context = context;
     memcpy(frame->info, request->captured->info, sizeof frame->info);
     if ((os->alt_stack.flags & SS_AUTODISARM_) != 0)
-        os->alt_stack = (GuestAltStack){ .flags = SS_DISABLE_ };
+        os->alt_stack = (GuestAltStack){ .flags = ALT_STACK_DISABLED };
     cpu->reg[R_RDI] = (uint64_t)request->signal;
     cpu->reg[R_RSI] = (uint64_t)&frame->info;
     cpu->reg[R_RDX] = (uint64_t)&frame->context;

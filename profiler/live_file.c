@@ -61,7 +61,7 @@ static bool out_is_of_this_run(const VmOptions *options)
     long fd = open_at(options->out, O_RDONLY);
     if (fd < 0)
         return false;
-    LiveHeader head;
+    LiveHeader head = { 0 };
     long got = raw_syscall(__NR_pread64, fd, (long)&head, sizeof head, 0, 0, 0);
     close_fd(fd);
     return got == (long)sizeof head && head.magic == LIVE_MAGIC && head.run == options->run;
@@ -108,7 +108,7 @@ static bool fits_limit(uint64_t end)
     struct rlimit64 {
         uint64_t now;
         uint64_t most;
-    } limit;
+    } limit = { 0, 0 };
     if (raw_syscall(__NR_prlimit64, 0, RLIMIT_FSIZE, 0, (long)&limit, 0, 0) != 0)
         return true;
     return end <= limit.now;

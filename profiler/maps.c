@@ -228,7 +228,7 @@ static MapFile *new_file(const struct stat *info)
 
 static const MapFile *file_of_fd(long fd)
 {
-    struct stat info;
+    struct stat info = { 0 };
     if (fd < 0 || raw_syscall(__NR_fstat, fd, (long)&info, 0, 0, 0, 0) != 0)
         return &no_file;
     if (is_file(maps.last_file, &info))
@@ -305,7 +305,7 @@ static bool kernel_map_find(uint64_t address, KernelMap *out)
 {
     long fd =
         raw_syscall(__NR_openat, AT_FDCWD, (long)"/proc/self/maps", O_RDONLY | O_CLOEXEC, 0, 0, 0);
-    char buffer[READ_BYTES];
+    char buffer[READ_BYTES] = { 0 };
     size_t have = 0;
     bool found = false;
     while (fd >= 0 && !found) {
@@ -336,7 +336,7 @@ static const MapFile *file_of_kernel(const KernelMap *map)
 {
     if (map->path[0] == '\0')
         return &no_file;
-    struct stat info;
+    struct stat info = { 0 };
     if (raw_syscall(__NR_stat, (long)map->path, (long)&info, 0, 0, 0, 0) != 0 ||
         info.st_ino != map->inode)
         memset(&info, 0, sizeof info);
@@ -350,7 +350,7 @@ static const MapFile *file_of_kernel(const KernelMap *map)
 
 bool maps_ask_kernel(uint64_t address, bool *mapped)
 {
-    KernelMap found;
+    KernelMap found = { 0 };
     *mapped = kernel_map_find(address, &found) && found.start <= address;
     if (!*mapped || found.access[2] != 'x' || memory_is_vm(found.start, found.end))
         return false;
@@ -364,7 +364,7 @@ bool maps_ask_kernel(uint64_t address, bool *mapped)
 void maps_refresh(uint64_t start, uint64_t end)
 {
     maps_remove(start, end);
-    KernelMap found;
+    KernelMap found = { 0 };
     for (uint64_t at = start; at < end; at = found.end) {
         if (!kernel_map_find(at, &found))
             return;

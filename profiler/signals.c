@@ -26,21 +26,8 @@
 #include <asm/unistd.h>
 
 enum {
-    SIGILL_ = 4,
-    SIGTRAP_ = 5,
-    SIGBUS_ = 7,
-    SIGFPE_ = 8,
-    SIGKILL_ = 9,
-    SIGSEGV_ = 11,
-    SIGCHLD_ = 17,
-    SIGCONT_ = 18,
-    SIGSTOP_ = 19,
-    SIGURG_ = 23,
-    SIGWINCH_ = 28,
-    SIGSYS_ = 31,
     SET_MASK = 2,
     MASK_BYTES = 8,
-    SS_DISABLE_ = 2,
     INFO_CODE = 2,    /* siginfo as words of 4 bytes: si_signo, si_errno, si_code */
     INFO_ADDRESS = 2, /* siginfo as words of 8 bytes: si_addr */
 };
@@ -64,9 +51,9 @@ enum {
 #define HANDLER_IGNORE UINT64_C(1)
 
 #define FAULT_SIGNALS                                                                              \
-    (SIG_BIT(SIGSEGV_) | SIG_BIT(SIGBUS_) | SIG_BIT(SIGFPE_) | SIG_BIT(SIGILL_) |                  \
-     SIG_BIT(SIGTRAP_) | SIG_BIT(SIGSYS_))
-#define UNBLOCKABLE (SIG_BIT(SIGKILL_) | SIG_BIT(SIGSTOP_))
+    (SIG_BIT(SIGNAL_SEGV) | SIG_BIT(SIGNAL_BUS) | SIG_BIT(SIGNAL_FPE) | SIG_BIT(SIGNAL_ILL) |      \
+     SIG_BIT(SIGNAL_TRAP) | SIG_BIT(SIGNAL_SYS))
+#define UNBLOCKABLE (SIG_BIT(SIGNAL_KILL) | SIG_BIT(SIGNAL_STOP))
 
 extern const char vm_restorer[] __attribute__((visibility("hidden")));
 
@@ -110,17 +97,17 @@ static long host_action(uint64_t signal, const GuestAction *action, GuestAction 
 static Captured *place_for(ThreadOs *os, int signal)
 {
     switch (signal) {
-    case SIGSEGV_:
+    case SIGNAL_SEGV:
         return &os->captured[CAPTURE_SEGV];
-    case SIGBUS_:
+    case SIGNAL_BUS:
         return &os->captured[CAPTURE_BUS];
-    case SIGFPE_:
+    case SIGNAL_FPE:
         return &os->captured[CAPTURE_FPE];
-    case SIGILL_:
+    case SIGNAL_ILL:
         return &os->captured[CAPTURE_ILL];
-    case SIGTRAP_:
+    case SIGNAL_TRAP:
         return &os->captured[CAPTURE_TRAP];
-    case SIGSYS_:
+    case SIGNAL_SYS:
         return &os->captured[CAPTURE_SYS];
     default:
         return &os->captured[CAPTURE_OTHER];
@@ -160,7 +147,7 @@ static void capture(Thread *thread, int signal, const uint64_t *info, HostContex
 static bool raised_by_fault(int signal, const uint64_t *info)
 {
     int32_t code = ((const int32_t *)(const void *)info)[INFO_CODE];
-    return (SIG_BIT(signal) & FAULT_SIGNALS) != 0 && signal != SIGSYS_ && code > 0;
+    return (SIG_BIT(signal) & FAULT_SIGNALS) != 0 && signal != SIGNAL_SYS && code > 0;
 }
 
 __attribute__((noreturn)) static void die_of_own_fault(int signal, const HostContext *context,
@@ -338,7 +325,6 @@ long signals_action(Thread *thread, uint64_t signal, uint64_t new_action, uint64
 
 long signals_alt_stack(Thread *thread, uint64_t new_stack, uint64_t old_stack)
 {
-    enum { SS_ONSTACK_ = 1 };
     uint64_t sp = thread->cpu.reg[R_RSP];
     GuestAltStack *stack = &thread->os->alt_stack;
     GuestAltStack wanted;
@@ -347,9 +333,9 @@ long signals_alt_stack(Thread *thread, uint64_t new_stack, uint64_t old_stack)
         return -EFAULT;
     old.flags &= 1u << 31;
     if (old.size == 0)
-        old.flags |= SS_DISABLE_;
+        old.flags |= ALT_STACK_DISABLED;
     else if (alt_stack_holds(stack, sp))
-        old.flags |= SS_ONSTACK_;
+        old.flags |= ALT_STACK_ACTIVE;
     if (new_stack != 0) {
         long result = alt_stack_set(stack, &wanted, sp);
         if (result != 0)
@@ -416,7 +402,8 @@ __attribute__((noreturn)) static void die_of_signal(int signal, const Captured *
 
 static bool ignored_by_default(int signal)
 {
-    return signal == SIGCHLD_ || signal == SIGCONT_ || signal == SIGURG_ || signal == SIGWINCH_;
+    return signal == SIGNAL_CHLD || signal == SIGNAL_CONT || signal == SIGNAL_URG ||
+           signal == SIGNAL_WINCH;
 }
 
 /* No handler (any more): what the kernel would do now. */
@@ -448,12 +435,12 @@ static void raise_bad_frame(Thread *thread, int signal)
     Captured *place = &thread->os->captured[CAPTURE_SEGV];
     memset(place, 0, sizeof *place);
     int32_t *info = (int32_t *)(void *)place->info;
-    info[0] = SIGSEGV_;
+    info[0] = SIGNAL_SEGV;
     info[INFO_CODE] = 0x80; /* SI_KERNEL */
     place->is_fault = true;
-    if (signal == SIGSEGV_)
+    if (signal == SIGNAL_SEGV)
         die_of_signal(signal, place);
-    place->signal = SIGSEGV_;
+    place->signal = SIGNAL_SEGV;
 }
 
 static void deliver_one(Thread *thread, const Captured *captured)

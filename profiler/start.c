@@ -49,7 +49,7 @@ static void relocate_self(void)
         if (entry->d_tag == DT_RELASZ)
             size = entry->d_un.d_val;
     }
-    for (uint64_t i = 0; i < size / sizeof *rela; i++)
+    for (uint64_t i = 0; rela != NULL && i < size / sizeof *rela; i++)
         if (ELF64_R_TYPE(rela[i].r_info) == R_X86_64_RELATIVE)
             *(uint64_t *)(base + rela[i].r_offset) = base + (uint64_t)rela[i].r_addend;
 }

@@ -123,8 +123,7 @@ static CallFate call_fork(Thread *thread, Call *call)
 
 static CallFate call_vfork(Thread *thread, Call *call)
 {
-    enum { SIGCHLD_ = 17 };
-    return clone_with(thread, call, CLONE_VM | CLONE_VFORK | SIGCHLD_, 0);
+    return clone_with(thread, call, CLONE_VM | CLONE_VFORK | SIGNAL_CHLD, 0);
 }
 
 static CallFate call_exit(Thread *thread, Call *call)
@@ -329,7 +328,7 @@ void vsyscall_run(Thread *thread)
     enum {
         ENTRY_SHIFT = 10,
         ENTRY_MASK = 3,
-        SIGSEGV_ = 11,
+        SIGNAL_SEGV = 11,
         UNMAPPED = 1,
         PAGE_FAULT = 14,
         BY_USER = 4
@@ -343,7 +342,7 @@ void vsyscall_run(Thread *thread)
                   { cpu->reg[R_RDI], cpu->reg[R_RSI], cpu->reg[R_RDX] },
                   0 };
     if (!guest_read(&return_to, sp, sizeof return_to)) {
-        signals_raise(thread, SIGSEGV_, UNMAPPED, sp, PAGE_FAULT, BY_USER);
+        signals_raise(thread, SIGNAL_SEGV, UNMAPPED, sp, PAGE_FAULT, BY_USER);
         return;
     }
     if (syscall_pass(thread, &call) == CALL_AGAIN)

@@ -21,6 +21,25 @@ enum {
     SIGINFO_BYTES = 128,
 };
 
+/* Signal numbers of x86-64, and flags of stack_t: the kernel's headers and libc's exclude each
+ * other. */
+enum {
+    SIGNAL_ILL = 4,
+    SIGNAL_TRAP = 5,
+    SIGNAL_BUS = 7,
+    SIGNAL_FPE = 8,
+    SIGNAL_KILL = 9,
+    SIGNAL_SEGV = 11,
+    SIGNAL_CHLD = 17,
+    SIGNAL_CONT = 18,
+    SIGNAL_STOP = 19,
+    SIGNAL_URG = 23,
+    SIGNAL_WINCH = 28,
+    SIGNAL_SYS = 31,
+    ALT_STACK_ACTIVE = 1,   /* SS_ONSTACK */
+    ALT_STACK_DISABLED = 2, /* SS_DISABLE */
+};
+
 /* A signal's number n is bit n - 1. */
 typedef uint64_t SigMask;
 

@@ -25,8 +25,6 @@
 #include <linux/sched.h>
 
 enum {
-    SIGILL_ = 4,
-    SIGSEGV_ = 11,
     SEGV_UNMAPPED = 1,
     SEGV_NO_ACCESS = 2,
     ILL_OPCODE = 2,
@@ -34,7 +32,6 @@ enum {
     TRAP_PAGE_FAULT = 14,
     FETCH_BY_USER = 0x14,
     FETCH_PRESENT = 1, /* page fault error code */
-    SS_DISABLE_ = 2,
     CLONE_ARGS_MAX = 256,
     CLONE_ARGS_LEAST = 64,
 };
@@ -113,7 +110,7 @@ static void reset_slot(ThreadOs *os, Vm *vm)
     thread->vm = vm;
     os->borrowed = os->vfork_child = os->held = os->has_wait_mask = false;
     os->actions = NULL;
-    os->alt_stack = (GuestAltStack){ .flags = SS_DISABLE_ };
+    os->alt_stack = (GuestAltStack){ .flags = ALT_STACK_DISABLED };
     memset(os->captured, 0, sizeof os->captured);
 }
 
@@ -188,7 +185,7 @@ static void fetch_failed(Thread *thread)
     uint64_t pc = thread->cpu.pc;
     if (maps_ask_kernel(pc, &mapped))
         return;
-    signals_raise(thread, SIGSEGV_, mapped ? SEGV_NO_ACCESS : SEGV_UNMAPPED, pc, TRAP_PAGE_FAULT,
+    signals_raise(thread, SIGNAL_SEGV, mapped ? SEGV_NO_ACCESS : SEGV_UNMAPPED, pc, TRAP_PAGE_FAULT,
                   FETCH_BY_USER | (mapped ? FETCH_PRESENT : 0));
 }
 
@@ -210,7 +207,7 @@ void thread_loop(Thread *thread)
             fetch_failed(thread);
             break;
         case RUN_BAD_CODE:
-            signals_raise(thread, SIGILL_, ILL_OPCODE, thread->cpu.pc, TRAP_INVALID_OPCODE, 0);
+            signals_raise(thread, SIGNAL_ILL, ILL_OPCODE, thread->cpu.pc, TRAP_INVALID_OPCODE, 0);
             break;
         case RUN_UNSUPPORTED:
             vm_die(thread->vm->unsupported, thread->cpu.pc);
