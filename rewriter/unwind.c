@@ -12,7 +12,8 @@
  * their rows); pointers become 4-byte pc-relative ones throughout. The original table stays where
  * it was, for static programs that register it by address.
  *
- * An entry is padded to 4 bytes, not 8: on libLLVM that is 300 KB.
+ * An entry is padded to 4 bytes, not 8, and old ones lose the padding that they had: on libLLVM that
+ * is 650 KB.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -167,6 +168,21 @@ static Status has_set_loc(const Builder *builder, const Cie *cie, Bytes program,
     return ST_OK;
 }
 
+/* The program up to its last instruction that is no nop; all of it when one is not known. */
+static Bytes without_padding(const Cie *cie, Bytes program)
+{
+    Cursor cursor = cursor_at(program, 0);
+    size_t end = 0;
+    while (cursor.at < program.len) {
+        CfaInsn insn;
+        if (!cfa_insn_read(&cursor, cie->fde_encoding, &insn) || cursor.bad)
+            return program;
+        if (insn.op != CFA_NOP)
+            end = cursor.at;
+    }
+    return (Bytes){ program.data, end };
+}
+
 static Status read_context(const Builder *builder, const Fde *fde, CfiContext *out,
                            UnwindRows *rows, Error *err)
 {
@@ -196,7 +212,8 @@ static Status put_old_fde(Builder *builder, const Fde *fde, Error *err)
         if (cie->code_align != 1 || !cfi_put_rows(&builder->frame, &context, &rows))
             return refuse_rows(builder, fde, err);
     } else {
-        buffer_put(&builder->frame, fde->program.data, fde->program.len);
+        Bytes program = without_padding(cie, fde->program);
+        buffer_put(&builder->frame, program.data, program.len);
     }
     end_entry(builder, from);
     return ST_OK;
