@@ -13,6 +13,7 @@
 #include "profiler/text.h"
 
 #include <asm/errno.h>
+#include <asm/stat.h>
 #include <asm/unistd.h>
 #include <linux/fcntl.h>
 #include <linux/mman.h>
@@ -33,6 +34,29 @@ static long open_at(const char *path, long flags)
 static void close_fd(long fd)
 {
     raw_syscall(__NR_close, fd, 0, 0, 0, 0, 0);
+}
+
+static bool identify(long fd, uint64_t *inode, uint64_t *device)
+{
+    struct stat info = { 0 };
+    if (raw_syscall(__NR_fstat, fd, (long)&info, 0, 0, 0, 0) != 0)
+        return false;
+    *inode = info.st_ino;
+    *device = info.st_dev;
+    return true;
+}
+
+/* The file itself, or an error: not what else may bear its name by now. */
+static long open_own(const LiveFile *file)
+{
+    uint64_t inode, device;
+    long fd = open_at(file->path, O_RDWR | O_NOFOLLOW);
+    if (fd < 0)
+        return fd;
+    if (identify(fd, &inode, &device) && inode == file->inode && device == file->device)
+        return fd;
+    close_fd(fd);
+    return -ESTALE;
 }
 
 static void put_run(Text *text, uint64_t run)
@@ -76,8 +100,9 @@ static bool create_new(LiveFile *file, const VmOptions *options, const char *wor
             return false;
         long fd = open_at(file->path, O_RDWR | O_CREAT | O_EXCL);
         if (fd >= 0) {
+            bool known = identify(fd, &file->inode, &file->device);
             close_fd(fd);
-            return true;
+            return known;
         }
         if (fd != -EEXIST)
             return false;
@@ -135,7 +160,7 @@ bool live_file_allocate(LiveFile *file, uint64_t offset, uint64_t size)
 {
     if (!fits_limit(offset + size))
         return false;
-    long fd = open_at(file->path, O_RDWR | O_NOFOLLOW);
+    long fd = open_own(file);
     if (fd < 0)
         return false;
     long result = -EINTR;
@@ -152,7 +177,7 @@ bool live_file_allocate(LiveFile *file, uint64_t offset, uint64_t size)
 
 bool live_file_map(const LiveFile *file, void *at, uint64_t offset, uint64_t size)
 {
-    long fd = open_at(file->path, O_RDWR | O_NOFOLLOW);
+    long fd = open_own(file);
     if (fd < 0)
         return false;
     long got = raw_syscall(__NR_mmap, (long)at, (long)size, PROT_READ | PROT_WRITE,
@@ -163,7 +188,7 @@ bool live_file_map(const LiveFile *file, void *at, uint64_t offset, uint64_t siz
 
 bool live_file_write(const LiveFile *file, uint64_t offset, const void *from, uint64_t size)
 {
-    long fd = open_at(file->path, O_RDWR | O_NOFOLLOW);
+    long fd = open_own(file);
     if (fd < 0)
         return false;
     const char *at = from;

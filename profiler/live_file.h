@@ -13,6 +13,8 @@ enum { LIVE_NAME_MAX = 4352 };
 
 typedef struct LiveFile {
     char path[LIVE_NAME_MAX];
+    uint64_t inode; /* with device: a file that took its name since is another's */
+    uint64_t device;
     uint64_t size; /* allocated end: no store to a mapping of it can find the disk full */
 } LiveFile;
 

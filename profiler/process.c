@@ -222,9 +222,12 @@ static long count_vector(uint64_t vector)
     return -E2BIG;
 }
 
-static void fill_argv(const Vm *vm, ExecMemory *memory, const uint64_t *guest_argv, long n_guest)
+static void fill_argv(const Thread *thread, ExecMemory *memory, const uint64_t *guest_argv,
+                      long n_guest)
 {
-    size_t n = options_to_argv(&vm->options, memory->plan.name, &memory->options, memory->argv);
+    VmOptions options = thread->vm->options;
+    options.is_child |= thread->os->borrowed; /* a vfork child has its parent's options */
+    size_t n = options_to_argv(&options, memory->plan.name, &memory->options, memory->argv);
     memory->argv[n++] = memory->plan.program;
     for (size_t i = 0; i < memory->plan.n_prefix; i++)
         memory->argv[n++] = memory->plan.prefix[i];
@@ -285,7 +288,7 @@ static CallFate exec_path(Thread *thread, Call *call, ExecMemory *memory, const 
             say_native(&memory->plan);
         return exec_native(thread, call);
     }
-    fill_argv(thread->vm, memory, (const uint64_t *)argv, count_vector(argv));
+    fill_argv(thread, memory, (const uint64_t *)argv, count_vector(argv));
     return exec_in_vm(thread, call, memory, envp);
 }
 

@@ -50,6 +50,33 @@ readable kill.rsp kill
 [ $? = 134 ] || fail "abort: the status is not 134"
 readable abort.rsp abort
 
+# The end of a child that was started by vfork is not the end of the run.
+cat >parent.c <<'C'
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+extern char **environ;
+int main(int argc, char **argv)
+{
+    char *const child[] = { argv[0], "child", NULL };
+    char magic[9] = "";
+    pid_t pid;
+    if (argc > 2)
+        return 0;
+    if (posix_spawn(&pid, argc > 1 ? "/bin/true" : "/proc/self/exe", NULL, NULL, child, environ) != 0)
+        return 1;
+    waitpid(pid, NULL, 0);
+    FILE *live = fopen("spawn.rsp", "r");
+    printf("%s%zu %s\n", argc > 1 ? "child " : "", fread(magic, 1, 8, live), magic);
+    return 0;
+}
+C
+$CC -O1 -o parent parent.c || exit 1
+"$RESPIN" profile -o spawn.rsp -- ./parent >spawn.out 2>spawn.err
+printf 'child 8 RSPNLVE1\n8 RSPNLVE1\n' | cmp -s - spawn.out || fail "spawn: $(cat spawn.out)"
+readable spawn.rsp spawn
+
 # A child that outlives the first process: its counts are added whenever the profile is read.
 "$RESPIN" profile -o late.rsp -- ./spin x 5000000 >late.out 2>late.err || fail "late: status $?"
 readable late.rsp "late, before"
