@@ -15,7 +15,7 @@
 
 #include <stdlib.h>
 
-enum { HOT_SHARE = 9995, HOT_WHOLE = 10000 };
+enum { HOT_SHARE = 9990, HOT_WHOLE = 10000, SMALL_CODE = 1 << 20 /* executed bytes */ };
 
 static int by_count_down(const void *left, const void *right)
 {
@@ -37,6 +37,17 @@ static uint64_t find_hot_count(Arena *scratch, const ProfileModule *counts)
             return blocks[i]->count > 0 ? blocks[i]->count : 1;
     }
     return 1;
+}
+
+/* Small modules get all executed blocks of their hot functions, in case the next workload uses them
+ * more; in large ones the long tail would only grow the file. */
+static uint64_t find_place_count(const Context *ctx)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < ctx->counts->n_blocks; i++)
+        bytes += ctx->counts->blocks[i].count > 0 ? ctx->counts->blocks[i].size : 0;
+    bool all = ctx->options->hot == HOT_ALL_EXECUTED || bytes <= SMALL_CODE;
+    return all ? 1 : ctx->hot_count;
 }
 
 /* First block of the profile that ends after `addr`. */
@@ -167,6 +178,7 @@ static Status make_plan(Context *ctx, const Profile *profile, Plan *plan, Error 
     program_index_extents(program);
     ctx->proof = patch_proof_new(ctx->arena, ctx->image, ctx->unwind, ctx->counts, ctx->module);
     ctx->hot_count = find_hot_count(ctx->scratch, ctx->counts);
+    ctx->place_count = find_place_count(ctx);
     arena_reset(ctx->scratch);
     TRY(run_functions(ctx, err));
     plan->program = program;

@@ -44,6 +44,7 @@ typedef struct Context {
     struct PatchProof *proof; /* module-wide knowledge of possible targets: patch_sites.h */
     Patch *patches;           /* found by place_blocks; those of functions refused later as well */
     size_t n_patches, cap_patches;
+    uint64_t place_count; /* blocks with fewer executions stay in the original */
     uint64_t hot_count; /* blocks with fewer executions go to the cold part of their function */
 } Context;
 

@@ -7,7 +7,7 @@
  *     cold  ◄─────────────────────────────┘
  *     join   ── patch ───────────►  join
  *
- * Every executed block is placed. A placed block that original code may enter gets a patch where
+ * Every block executed at least `place_count` times is placed. A placed block that original code may enter gets a patch where
  * law 1 proves one. Where none is proven, original code runs on through that block, and what
  * follows it is entered in turn and patched instead: so execution leaves the original within a few
  * instructions. Only a cycle without any patch could hold it there (law 4): then the cold blocks
@@ -228,13 +228,14 @@ Status place_blocks(Context *ctx, Func *fn, PassStats *stats, Error *err)
     bool any = false;
     for (uint32_t i = 0; i < fn->n_blocks; i++) {
         Block *block = &fn->blocks[i];
-        if ((block->count > 0 || block->end_count > 0) && block->n_insns > 0) {
+        uint64_t count = block->count > block->end_count ? block->count : block->end_count;
+        if (count > 0 && count >= ctx->place_count && block->n_insns > 0) {
             block->facts |= BLOCK_HOT;
             any = true;
         }
     }
     if (!any)
-        return refuse(fn, REFUSED_NOT_EXECUTED, "no block has a count");
+        return refuse(fn, REFUSED_NOT_EXECUTED, "no block is executed often enough");
     Placer placer = { .ctx = ctx,
                       .fn = fn,
                       .every_start = fn->open_any && patch_needs_every_start(fn) };
