@@ -232,6 +232,7 @@ Status lsda_read(Arena *arena, const Image *image, const Fde *fde, const Lsda **
 {
     Lsda *lsda = arena_one(arena, Lsda);
     Reader reader = { .arena = arena, .image = image, .fde = fde, .lsda = lsda };
+    *out = lsda;
     lsda->addr = fde->lsda;
     reader.cursor = cursor_at(image_bytes_from(image, fde->lsda), 0);
     TRY(read_landing_base(&reader, err));
@@ -248,6 +249,5 @@ Status lsda_read(Arena *arena, const Image *image, const Fde *fde, const Lsda **
         bytes_slice(reader.cursor.bytes, types_end, reader.filters_len, &lsda->filters);
         lsda->size = types_end + reader.filters_len;
     }
-    *out = lsda;
     return ST_OK;
 }

@@ -33,8 +33,11 @@ typedef struct Lsda {
 
 /*
  * Reads the LSDA of an FDE.
- * Errors: ST_BAD_INPUT with section and offset; ST_REFUSED `lsda-dynreloc` when a type word bears a
- * dynamic relocation, or when an encoding is not known.
+ *
+ * Result: in `arena`. Set on errors too: then it holds the call sites read before the fault, for
+ * who must know every possible landing pad. Errors: ST_BAD_INPUT with section and offset;
+ * ST_REFUSED `lsda-dynreloc` when a type word bears a dynamic relocation, or when an encoding is
+ * not known.
  */
 MUST_CHECK Status lsda_read(Arena *arena, const Image *image, const Fde *fde, const Lsda **out,
                             Error *err);

@@ -14,6 +14,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "optimizer/patch_sites.h"
+#include "core/lsda.h"
 
 #include <string.h>
 
@@ -149,6 +150,25 @@ static void mark_profile(const PatchProof *proof, const ProfileModule *counts, u
     }
 }
 
+/* Where the unwinder may go: a pad may lie under another entry than the one whose LSDA names it
+ * (.cold parts), so every LSDA of the module is read. Of a malformed one, the sites up to the
+ * fault. */
+static void mark_landing_pads(const PatchProof *proof)
+{
+    Arena *scratch = arena_new();
+    for (uint32_t i = 0; i < proof->unwind->n_fdes; i++) {
+        const Fde *fde = &proof->unwind->fdes[i];
+        const Lsda *lsda;
+        if (vaddr_is_none(fde->lsda))
+            continue;
+        arena_reset(scratch);
+        (void)!lsda_read(scratch, proof->image, fde, &lsda, NULL);
+        for (uint32_t s = 0; s < lsda->n_sites; s++)
+            mark(proof, lsda->sites[s].landing_pad.v);
+    }
+    arena_free(scratch);
+}
+
 static void add_ranges(PatchProof *proof)
 {
     const Image *image = proof->image;
@@ -182,6 +202,7 @@ PatchProof *patch_proof_new(Arena *arena, const Image *image, const UnwindTable 
         mark_values(proof);
     mark_relocs(proof);
     mark_symbols(proof);
+    mark_landing_pads(proof);
     mark_profile(proof, counts, module);
     mark(proof, image->header.e_entry);
     const int64_t tags[] = { DT_INIT, DT_FINI };

@@ -1,10 +1,11 @@
 #!/bin/sh
 # Unwinding out of the overlay (law 6): the same frames, catches and cleanups as in the original.
 #
-#   unwind.sh throw|cancel|jump|fault|frames|gdb|step|tables|strip
+#   unwind.sh throw|cancel|jump|fault|frames|profile|gdb|step|tables|strip
 #
 # Every guest is built in each of the four kinds of program by each compiler, rewritten with every
-# function placed (tests/support/force.c) in three orders, and held against its original.
+# function placed (tests/support/force.c) in three orders, and held against its original. In part
+# `profile` respin itself profiles and optimizes the guests.
 # SPDX-License-Identifier: MIT
 set -u
 guests=$SOURCE/tests/run/guests-unwind
@@ -41,13 +42,31 @@ compilers() {
     for c in "$@"; do have "$c" && echo "$c"; done
 }
 
-# outputs IN: rewrites IN in three orders; the names of the outputs
+# optimized IN: profiles IN and rewrites it in two layouts; the names of the outputs,
+# or "!" and what went wrong
+optimized() {
+    timeout 120 "$RESPIN" profile --quiet -o "$1.rsp" -- "./$1" > /dev/null 2>&1
+    for layout in original random:7; do
+        if timeout 60 "$RESPIN" optimize --quiet "$1" -p "$1.rsp" -o "$1.$layout" \
+            --hot=all-executed --layout=$layout 2> optimize.txt; then
+            echo "$1.$layout"
+        else
+            echo "!$1.$layout:$(tr ' \n' '__' < optimize.txt)"
+        fi
+    done
+}
+
+# outputs IN: rewrites IN in each of $orders; as above
 outputs() {
+    if [ "$orders" = profile ]; then
+        optimized "$1"
+        return
+    fi
     for order in $orders; do
         if "$tools/force" "$1" "$1.$order" $order 7 > force.txt 2>&1; then
             echo "$1.$order"
         else
-            fail "$1 in order $order: $(cat force.txt)" >&2
+            echo "!$1.$order:$(tr ' \n' '__' < force.txt)"
         fi
     done
 }
@@ -77,7 +96,10 @@ every() {
                 continue
             }
             for output in $(outputs "$name"); do
-                "$3" "$name" "$output"
+                case $output in
+                !*) fail "$output" ;;
+                *) "$3" "$name" "$output" ;;
+                esac
             done
         done
     done
@@ -176,6 +198,7 @@ check_strip() {
 case $1 in
 throw)
     every throw.cc '-std=c++14 -O2' same
+    orders=random
     every throw.cc '-std=c++17 -O0' same
     ;;
 cancel) every cancel.c '-O2 -fexceptions -fasynchronous-unwind-tables' same ;;
@@ -184,6 +207,13 @@ fault) # clang has no non-call exceptions: there the run time must terminate
     every fault.cc '-O2 -fnon-call-exceptions -fasynchronous-unwind-tables' same
     ;;
 frames) every frames.cc '-O2' check_frames ;;
+profile)
+    orders=profile
+    every throw.cc '-std=c++14 -O2' same
+    every frames.cc '-O2' check_frames
+    every jump.c '-O2' same
+    every cancel.c '-O2 -fexceptions -fasynchronous-unwind-tables' same
+    ;;
 gdb)
     have gdb || exit 77
     seed=1
@@ -198,8 +228,14 @@ step)
     rounds=1
     every throw.cc '-std=c++14 -O2' check_step
     ;;
-tables) every throw.cc '-std=c++14 -O2' check_tables ;;
-strip) every throw.cc '-std=c++14 -O2' check_strip ;;
+tables)
+    orders=random
+    every throw.cc '-std=c++14 -O2' check_tables
+    ;;
+strip)
+    orders=reverse
+    every throw.cc '-std=c++14 -O2' check_strip
+    ;;
 *) fail "no part '$1'" ;;
 esac
 echo "$ran runs, $failed failed"

@@ -8,7 +8,10 @@
  */
 #include "tests/support/cmocka.h"
 
+#include "core/lsda.h"
 #include "optimizer/patch_sites.h"
+
+#include <unistd.h>
 
 enum { CODE = 0x1000, FUNC = 0x1040, AFTER = 0x1080, GAP = 0x10c0, DATA = 0x2000, END = 0x2100 };
 
@@ -296,6 +299,34 @@ static void an_address_as_it_is_bounds_a_jump(void **state)
     assert_true(needs(*state, "    0x1040 jmp rax | ff e0\n"));
 }
 
+/* Whether or not their function is placed: the pads of a .cold part may be named by another entry's
+ * LSDA (seen in libstdc++.a). */
+static void landing_pads_of_every_entry_are_targets(void **state)
+{
+    const char *path = "/usr/lib/x86_64-linux-gnu/libstdc++.so.6";
+    const Image *image;
+    const UnwindTable *unwind;
+    ProfileModule counts = { 0 };
+    Error err;
+    if (access(path, R_OK) != 0)
+        return;
+    assert_ok(image_open(*state, path, &image, &err), &err);
+    assert_ok(unwind_read(*state, image, &unwind, &err), &err);
+    PatchProof *proof = patch_proof_new(*state, image, unwind, &counts, 0);
+    for (uint32_t i = 0; i < unwind->n_fdes; i++) {
+        const Fde *fde = &unwind->fdes[i];
+        const Lsda *lsda;
+        if (vaddr_is_none(fde->lsda))
+            continue;
+        assert_ok(lsda_read(*state, image, fde, &lsda, &err), &err);
+        for (uint32_t s = 0; s < lsda->n_sites; s++) {
+            Vaddr pad = lsda->sites[s].landing_pad;
+            assert_true(vaddr_is_none(pad) || patch_proof_is_target(proof, pad));
+        }
+    }
+    image_close(image);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -309,6 +340,7 @@ int main(void)
         unit_test_with_arena(no_site_over_a_relocation_symbol_or_lea),
         unit_test_with_arena(values_in_data_count_in_fixed_images_only),
         unit_test_with_arena(no_site_over_a_landing_pad),
+        unit_test_with_arena(landing_pads_of_every_entry_are_targets),
         unit_test_with_arena(the_jump_stands_behind_an_endbr),
         unit_test_with_arena(no_site_over_what_follows_a_call_or_the_end),
         unit_test_with_arena(one_instruction_when_any_start_is_a_target),
