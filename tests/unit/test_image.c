@@ -341,7 +341,8 @@ static void names_the_broken_section(void **state)
     } cases[] = {
         { ".text", offsetof(Elf64_Shdr, sh_size), UINT64_MAX, "run past the end of the file" },
         { ".text", offsetof(Elf64_Shdr, sh_offset), UINT64_MAX, "run past the end of the file" },
-        { ".text", offsetof(Elf64_Shdr, sh_addr), 1, "is not where" },
+        { ".text", offsetof(Elf64_Shdr, sh_addr), image_section(image, ".text")->addr.v + 1,
+          "is not where" },
         { ".text", offsetof(Elf64_Shdr, sh_addr), UINT64_MAX - 8, "are not all in one PT_LOAD" },
         { ".bss", offsetof(Elf64_Shdr, sh_size), UINT64_MAX - 8, "are not all in one PT_LOAD" },
         { ".bss", offsetof(Elf64_Shdr, sh_type), SHT_PROGBITS | (uint64_t)(SHF_ALLOC) << 32,
