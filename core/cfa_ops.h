@@ -52,7 +52,7 @@ enum { CFA_HIGH_MASK = 0xc0, CFA_LOW_MASK = 0x3f };
 
 /* One instruction, operands as stored: neither factored nor resolved. */
 typedef struct CfaInsn {
-    uint8_t op;     /* CfaOp */
+    uint8_t op; /* CfaOp */
     uint64_t reg;
     uint64_t value; /* the other operand, sign-extended where it is signed */
     size_t address; /* SET_LOC: where in the cursor's range its address stands */

@@ -46,9 +46,8 @@ typedef struct Error {
 #define ERROR_HERE __FILE__ ":" ERROR_STRING(__LINE__)
 
 /* Fills `err` (may be NULL) and returns `status`. Text longer than ERROR_TEXT_MAX is cut. */
-__attribute__((format(printf, 5, 6))) Status error_set(Error *err, Status status, Place place,
-                                                       const char *noticed_at, const char *format,
-                                                       ...);
+__attribute__((format(printf, 5, 6))) Status
+error_set(Error *err, Status status, Place place, const char *noticed_at, const char *format, ...);
 
 /* The second of two equal statuses: a constant, which the compiler then sees is not ST_OK. */
 static inline Status error_status(Status set, Status given)

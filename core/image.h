@@ -61,7 +61,8 @@ typedef struct Reloc {
 typedef struct ImageKey {
     uint8_t build_id[64];
     uint32_t build_id_len; /* 0: the file has none */
-    uint64_t text_hash[2]; /* xxh3-128 over the file bytes of all PF_X PT_LOADs, in order; low, high */
+    uint64_t
+        text_hash[2]; /* xxh3-128 over the file bytes of all PF_X PT_LOADs, in order; low, high */
 } ImageKey;
 
 typedef struct Image {
@@ -106,7 +107,8 @@ MUST_CHECK Status image_section_bytes(const Image *image, const Section *section
 const Segment *image_segment_at(const Image *image, Vaddr addr);
 /* First segment of a PT_* type; NULL: none. */
 const Segment *image_segment(const Image *image, uint32_t type);
-/* `size` file-backed bytes at a link-time address; false when not wholly in one PT_LOAD's file part. */
+/* `size` file-backed bytes at a link-time address; false when not wholly in one PT_LOAD's file
+ * part. */
 bool image_bytes_at(const Image *image, Vaddr addr, uint64_t size, Bytes *out);
 /* As many file-backed bytes as follow `addr` in its PT_LOAD; empty when none. */
 Bytes image_bytes_from(const Image *image, Vaddr addr);
@@ -118,7 +120,8 @@ bool image_is_writable(const Image *image, Vaddr addr);
 /* File offset to link-time address through PT_LOADs and back. */
 bool image_addr_of_offset(const Image *image, FileOff offset, Vaddr *out);
 bool image_offset_of_addr(const Image *image, Vaddr addr, FileOff *out);
-/* The function symbol that covers `addr`; NULL: none. Prefers sized symbols, .symtab, STB_GLOBAL. */
+/* The function symbol that covers `addr`; NULL: none. Prefers sized symbols, .symtab, STB_GLOBAL.
+ */
 const Symbol *image_symbol_at(const Image *image, Vaddr addr);
 /* The relocation at exactly `where`; NULL: none. */
 const Reloc *image_reloc_at(const Image *image, Vaddr where);

@@ -51,8 +51,8 @@ enum LiveFlag {
 typedef struct LiveHeader {
     uint64_t magic;
     uint32_t version;
-    uint32_t flags;    /* LiveFlag */
-    uint64_t run;      /* one number for all processes of a run */
+    uint32_t flags; /* LiveFlag */
+    uint64_t run;   /* one number for all processes of a run */
     uint32_t pid;
     uint32_t n_chunks; /* directory entries in use; stored after them */
     uint64_t n_maps;   /* records in all MAPS chunks; stored after the record */
@@ -87,17 +87,18 @@ typedef enum LiveEnd {
     LIVE_END_JUMP,     /* +0 */
     LIVE_END_CALL,     /* +0 calls, +1 returns to the next instruction */
     LIVE_END_JUMP_IND, /* +0 jumps in all; targets in LiveEdge */
-    LIVE_END_CALL_IND, /* +0 calls in all, +1 returns to the next instruction; targets in LiveEdge */
-    LIVE_END_RET,      /* +0 returns in all; those to a place that no call made are in LiveEdge too */
-    LIVE_END_SYSCALL,  /* +0 executed, +1 went on at the next instruction (in the same thread) */
-    LIVE_END_FALL,     /* +0: goes on at its end (length limit, page end, leader) */
-    LIVE_END_PARTIAL,  /* +0: left after `size` bytes (fault, signal, exit): no edge */
+    LIVE_END_CALL_IND, /* +0 calls in all, +1 returns to the next instruction; targets in LiveEdge
+                        */
+    LIVE_END_RET, /* +0 returns in all; those to a place that no call made are in LiveEdge too */
+    LIVE_END_SYSCALL, /* +0 executed, +1 went on at the next instruction (in the same thread) */
+    LIVE_END_FALL,    /* +0: goes on at its end (length limit, page end, leader) */
+    LIVE_END_PARTIAL, /* +0: left after `size` bytes (fault, signal, exit): no edge */
 } LiveEnd;
 
 /* Decoded runs may overlap; the reader splits them at all observed targets. */
 typedef struct LiveBlock {
-    uint64_t start;   /* run-time address */
-    uint32_t size;    /* bytes */
+    uint64_t start; /* run-time address */
+    uint32_t size;  /* bytes */
     uint32_t n_insns;
     uint32_t last;    /* offset of the last instruction */
     uint32_t end;     /* LiveEnd */

@@ -1,5 +1,8 @@
-/* refusals.c: the rows of optimizer/refusals.h, and how a pass refuses. SPDX-License-Identifier:
- * MIT */
+/*
+ * refusals.c: the rows of optimizer/refusals.h, and how a pass refuses.
+ *
+ * SPDX-License-Identifier: MIT
+ */
 #include "optimizer/passes.h"
 
 #include <stdarg.h>

@@ -8,13 +8,15 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+exec 3>&1 # commands are shown here also when their output goes to a file
+
 say() {
     printf '\n== %s\n' "$*"
 }
 
 # Shows a command, then runs it.
 show() {
-    printf '$ %s\n' "$*"
+    printf '$ %s\n' "$*" >&3
     "$@"
 }
 
@@ -23,7 +25,7 @@ sh tests/support/install.sh build run
 
 say "building respin (build/release)"
 cmake --preset release > /dev/null
-cmake --build --preset release -- -j "$(nproc)" | tail -1
+cmake --build --preset release --target respin respin-vm -- -j "$(nproc)" | tail -1
 
 respin=build/release/cli/respin
 program=$(readlink -f /usr/bin/lua5.4)
