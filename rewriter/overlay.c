@@ -393,12 +393,14 @@ static Status number_blocks(Overlay *overlay, Error *err)
             overlay->roots[overlay->n_roots++] = (Root){ block->start, label };
         }
     }
+    /* A stub whose function was taken out again is called as it was. */
     for (uint32_t i = 0; i < plan->n_binds; i++) {
-        const Bind *bind = &plan->binds[i];
+        Dest guard;
+        if (!overlay_block(overlay, plan->binds[i].fn, plan->binds[i].to, &guard))
+            continue;
         overlay->roots = arena_grow(overlay->arena, overlay->roots, &cap_roots,
                                     (size_t)overlay->n_roots + 1, sizeof(Root));
-        overlay->roots[overlay->n_roots++] =
-            (Root){ bind->stub, overlay->label_base[bind->fn.i] + bind->to.i };
+        overlay->roots[overlay->n_roots++] = (Root){ plan->binds[i].stub, guard.index };
     }
     if (overlay->n_roots > 0)
         qsort(overlay->roots, overlay->n_roots, sizeof(Root), by_address);

@@ -126,6 +126,26 @@ static void a_call_to_a_placed_root_is_bound(void **state)
           "0: call 0x10000\n5: ret\n");
 }
 
+static void a_stub_leads_to_its_guard_if_that_is_placed(void **state)
+{
+    static const char text[] = "func 0x10\n"
+                               "A 0x10 entry root:\n"
+                               " 0x10 call | e8 eb 0f 00 00\n"
+                               " 0x15 ret | c3\n"
+                               "B 0x16:\n"
+                               " 0x16 ret | c3\n"
+                               "layout ";
+    Bind bind = { .stub = { 0x1000 }, .fn = { 0 }, .to = { 1 } };
+    Plan *plan = plan_of(*state, arena_printf(*state, "%sA B\n", text));
+    plan->binds = &bind;
+    plan->n_binds = 1;
+    assert_string_equal(emitted(*state, plan), "0: call 0x10006\n5: ret\n6: ret\n");
+    plan = plan_of(*state, arena_printf(*state, "%sA\n", text));
+    plan->binds = &bind;
+    plan->n_binds = 1;
+    assert_string_equal(emitted(*state, plan), "0: call 0x1000\n5: ret\n");
+}
+
 /* A loop reaches 127 bytes; farther, the two jumps behind it are there. */
 static void a_far_loop_gets_an_island(void **state)
 {
@@ -221,6 +241,7 @@ int main(void)
         unit_test_with_arena(leaves_for_the_original_where_a_block_is_not_placed),
         unit_test_with_arena(goes_on_behind_a_call_that_never_returned),
         unit_test_with_arena(a_call_to_a_placed_root_is_bound),
+        unit_test_with_arena(a_stub_leads_to_its_guard_if_that_is_placed),
         unit_test_with_arena(a_far_loop_gets_an_island),
         unit_test_with_arena(a_near_loop_stays_alone),
         unit_test_with_arena(aligned_blocks_are_padded_with_nops),
