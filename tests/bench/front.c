@@ -208,8 +208,8 @@ int main(int argc, char **argv)
                     .program = &program };
     printf("%s: read %.2f s", argv[1], seconds() - start);
     run_functions(&ctx, verbose);
+    image_close(image);
     arena_free(ctx.scratch);
     arena_free(arena);
-    image_close(image);
     return 0;
 }
