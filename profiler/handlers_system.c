@@ -89,7 +89,7 @@ HANDLER(h_zero_64)
 /* First record of a block in a checked map: goes on only where the bytes are still the same. */
 HANDLER(h_check)
 {
-    Block *block = (Block *)(uintptr_t)op - 1;
+    const Block *block = block_of_first(op);
     U64 here = block->pc, end = block->pc + block->size;
     const uint8_t *was = block->bytes;
     for (; here < end; here++, was++) {

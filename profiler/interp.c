@@ -121,7 +121,7 @@ static bool recover_handler(Cpu *cpu, const int64_t *gregs)
         return false;
     set_flags(cpu, flags_raw((uint64_t)gregs[greg_of[R_R8]], (uint64_t)gregs[greg_of[R_RDX]],
                              (uint64_t)gregs[greg_of[R_RCX]]));
-    recover_at(cpu, block, block->insn_of[op - block_ops((Block *)(uintptr_t)block)]);
+    recover_at(cpu, block, block->insn_of[op - block->ops]);
     return true;
 }
 

@@ -16,6 +16,7 @@
 
 #include "profiler/decode.h"
 #include "profiler/flow.h"
+#include "profiler/pool.h"
 #include "profiler/records.h"
 
 enum {
@@ -57,7 +58,6 @@ static CallNode **calls;
 static PageNode **pages;
 static PartialNode *partials[PARTIAL_BUCKETS];
 static uint64_t n_pages;
-static uint8_t *pool, *pool_end;
 
 /* Where there is no code: records that leave with the reason, at cpu->pc. */
 static Op no_code[RUN_VSYSCALL + 1];
@@ -65,20 +65,6 @@ static Op no_code[RUN_VSYSCALL + 1];
 static Op nowhere[4];
 static const Target no_target = { .pc = UINT64_MAX };
 static char refused_text[128];
-
-/* Small pieces for nodes, from one allocation. code_lock is held. */
-static void *pool_take(size_t size)
-{
-    enum { POOL = 64 * 1024 };
-    size = (size + 15) & ~(size_t)15;
-    if (pool == NULL || (size_t)(pool_end - pool) < size) {
-        pool = vm_alloc(POOL);
-        pool_end = pool + POOL;
-    }
-    uint8_t *piece = pool;
-    pool += size;
-    return piece;
-}
 
 static uint32_t bucket_of(uint64_t key, uint32_t buckets)
 {
@@ -192,7 +178,7 @@ static const Op *decode_at(uint64_t pc, bool *real)
     Block *block = records_make(&run);
     add_block(block);
     *real = true;
-    return block_ops(block);
+    return block->ops;
 }
 
 /* code_lock is held. */
@@ -201,7 +187,7 @@ static const Op *find_or_decode(uint64_t pc, bool *real)
     Block *block = find_block(pc);
     *real = true;
     if (block != NULL)
-        return block_ops(block);
+        return block->ops;
     if (is_vsyscall(pc)) {
         *real = false;
         return &no_code[RUN_VSYSCALL];
@@ -214,7 +200,7 @@ const Op *lookup_code(uint64_t pc, bool *real)
     Block *block = find_block(pc);
     *real = true;
     if (block != NULL)
-        return block_ops(block);
+        return block->ops;
     vm_lock(&the_vm.code_lock);
     const Op *ops = find_or_decode(pc, real);
     vm_unlock(&the_vm.code_lock);
@@ -327,7 +313,7 @@ static void forget_in_page(const PageNode *node, uint64_t start, uint64_t end)
         if (block->pc >= end || block->pc + block->size <= start)
             continue;
         block->stale = 1;
-        __atomic_store_n(&block_ops(block)->run, h_stale, __ATOMIC_RELEASE);
+        __atomic_store_n(&block->ops->run, h_stale, __ATOMIC_RELEASE);
     }
 }
 

@@ -33,34 +33,31 @@ struct Op {
 
 _Static_assert(sizeof(Op) == 16, "a record slot is 16 bytes");
 
-/* The header of a decoded run; its records follow it. Never freed, never moved. */
+/*
+ * A decoded run of guest instructions. Its records lie in an arena of their own, so that what is
+ * executed is dense in the cache; the slot before the first record leads back here. Never freed.
+ */
 typedef struct Block {
-    _Alignas(16) uint64_t pc; /* guest address of its first instruction */
-    uint32_t size;            /* bytes of guest code */
+    uint64_t pc;             /* guest address of its first instruction */
+    uint32_t size;           /* bytes of guest code */
     uint32_t n_insns;
-    uint32_t live; /* index of its LiveBlock */
+    uint32_t live;           /* index of its LiveBlock */
     uint32_t n_slots;
-    const uint8_t *insn_of; /* per slot: index of the instruction that it belongs to */
-    const uint8_t *offset;  /* per instruction: where it starts in the block; n_insns + 1 entries */
-    const uint8_t *bytes;   /* the code that was decoded; only in checked maps, else NULL */
+    Op *ops;
+    const uint8_t *insn_of;  /* per slot: index of the instruction that it belongs to */
+    const uint8_t *offset;   /* per instruction: where it starts in the block; n_insns + 1 entries */
+    const uint8_t *bytes;    /* the code that was decoded; only in checked maps, else NULL */
     struct Block *same_page; /* list of all blocks that start in the same page */
-    uint32_t room;           /* bytes up to the next block in the arena */
     volatile uint32_t stale; /* set once: forgotten */
 } Block;
 
 /* An instruction offset in a block is one byte. */
 enum { BLOCK_MAX_BYTES = 240, BLOCK_MAX_INSNS = 64 };
 
-_Static_assert(sizeof(Block) % 16 == 0, "records follow the header, 16-byte aligned");
-
+/* The slot before a block's records: word[0] its Block, word[1] its number of slots. */
 static inline Block *block_of_first(const Op *op)
 {
-    return (Block *)(uintptr_t)op - 1;
-}
-
-static inline Op *block_ops(Block *block)
-{
-    return (Op *)(block + 1);
+    return (Block *)(uintptr_t)op[-1].word[0];
 }
 
 /* One target of one indirect branch; immutable once published. */

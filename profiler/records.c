@@ -1,7 +1,7 @@
 /*
  * records.c: from decoded instructions to the records of a block.
  *
- *   GuestInsn[] -> [check] [handler | fused pair | thunk]... [transfer] [link stubs] [side tables]
+ *   GuestInsn[] -> [check] [handler | fused pair | thunk]... [transfer]
  *
  * Per instruction the table of rows gives the handler; a compare before a conditional jump is fused
  * with it; what has no handler is gathered into thunks. Flags are live at the end of a block and
@@ -17,22 +17,22 @@
 #include "profiler/flow.h"
 #include "profiler/forms.h"
 #include "profiler/lookup.h"
+#include "profiler/pool.h"
 #include "profiler/thunk.h"
 
 #include <Zydis/Mnemonic.h>
 
 enum {
-    ARENA_CHUNK = 256 * 1024,
+    ARENA_CHUNK = 16 * 1024, /* slots */
     ARENA_CHUNKS = 16384,
     MAX_SLOTS = 1 + 3 * BLOCK_MAX_INSNS + 16,
-    MAX_BLOCK = sizeof(Block) + MAX_SLOTS * (sizeof(Op) + 1) + BLOCK_MAX_INSNS + 1 + 512,
     ZERO_REG = offsetof(Cpu, scratch),                    /* always zero */
     TEMP_REG = offsetof(Cpu, scratch) + sizeof(uint64_t), /* between records of one instruction */
     ABSORB = 8, /* handled instructions between two others that are cheaper inside their thunk */
 };
 
 typedef struct ArenaChunk {
-    uint8_t *start, *next, *end;
+    Op *start, *next, *end;
 } ArenaChunk;
 
 static ArenaChunk arena[ARENA_CHUNKS];
@@ -115,18 +115,19 @@ static void emit_handled(Emit *e, const GuestInsn *insn, Handler *handler, unsig
 }
 
 /* A record that finds guest address `target` and then patches `link`. */
-static void emit_link(Emit *e, const Op **link, uint64_t target)
+static void make_link(const Op **link, uint64_t target)
 {
-    Op *op = emit(e, h_link, 2);
+    Op *op = pool_take(2 * sizeof *op);
+    op->run = h_link;
     op[1].word[0] = target;
     op[1].word[1] = (uint64_t)(uintptr_t)link;
     *link = op;
 }
 
-static void emit_links(Emit *e, Op *op, uint64_t first, uint64_t second)
+static void make_links(Op *op, uint64_t first, uint64_t second)
 {
-    emit_link(e, &op[1].link[0], first);
-    emit_link(e, &op[1].link[1], second);
+    make_link(&op[1].link[0], first);
+    make_link(&op[1].link[1], second);
 }
 
 /* ---- transfers ---- */
@@ -152,7 +153,7 @@ static void emit_call(Emit *e, const GuestInsn *insn, uint64_t next)
     Op *op = emit(e, h_call, 3);
     op->imm = (int32_t)e->counter;
     op[2].word[0] = next;
-    emit_links(e, op, insn->target, next);
+    make_links(op, insn->target, next);
     lookup_note_call(op, next);
 }
 
@@ -164,7 +165,7 @@ static void emit_call_indirect(Emit *e, const GuestInsn *insn, uint64_t next)
     op->imm = (int32_t)e->counter;
     op[1].word[0] = next;
     op[2].word[0] = e->block->live;
-    emit_link(e, &op[1].link[1], next);
+    make_link(&op[1].link[1], next);
     lookup_note_call(op, next);
 }
 
@@ -210,7 +211,7 @@ static void emit_transfer(Emit *e, const GuestInsn *insn)
     case FLOW_COUNT:
         op = emit(e, insn->flow == FLOW_COND ? h_jcc[insn->cc] : count_handler(insn->mnemonic), 2);
         op->imm = (int32_t)e->counter;
-        emit_links(e, op, next, insn->target);
+        make_links(op, next, insn->target);
         break;
     case FLOW_ABORT:
         emit(e, h_xbegin, 1); /* then as a jump */
@@ -218,7 +219,7 @@ static void emit_transfer(Emit *e, const GuestInsn *insn)
     case FLOW_JUMP:
         op = emit(e, h_jump, 2);
         op->imm = (int32_t)e->counter;
-        emit_link(e, &op[1].link[0], insn->target);
+        make_link(&op[1].link[0], insn->target);
         break;
     case FLOW_CALL:
         emit_call(e, insn, next);
@@ -244,7 +245,7 @@ static void emit_fall(Emit *e)
 {
     Op *op = emit(e, h_fall, 2);
     op->imm = (int32_t)e->counter;
-    emit_link(e, &op[1].link[0], e->run->pc + e->run->size);
+    make_link(&op[1].link[0], e->run->pc + e->run->size);
 }
 
 /* ---- fused pairs ---- */
@@ -304,7 +305,7 @@ static void emit_fused(Emit *e, Handler *handler, const GuestInsn *insn, const G
             op->imm = (int32_t)insn->imm;
     }
     e->insn++;
-    emit_links(e, op, jump->pc + jump->size, jump->target);
+    make_links(op, jump->pc + jump->size, jump->target);
 }
 
 /* ---- thunks ---- */
@@ -353,12 +354,12 @@ static void emit_thunk(Emit *e)
 
 /* ---- a block ---- */
 
-static uint8_t *arena_room(void)
+static Op *arena_room(void)
 {
-    if (n_arena == 0 || arena[n_arena - 1].end - arena[n_arena - 1].next < MAX_BLOCK) {
+    if (n_arena == 0 || arena[n_arena - 1].end - arena[n_arena - 1].next < 1 + MAX_SLOTS) {
         if (n_arena == ARENA_CHUNKS)
             vm_die("too much decoded code", ARENA_CHUNKS);
-        uint8_t *start = vm_alloc(ARENA_CHUNK);
+        Op *start = vm_alloc(ARENA_CHUNK * sizeof *start);
         arena[n_arena] = (ArenaChunk){ start, start, start + ARENA_CHUNK };
         __atomic_store_n(&n_arena, n_arena + 1, __ATOMIC_RELEASE);
     }
@@ -441,25 +442,25 @@ static void emit_all(Emit *e)
         emit_fall(e);
 }
 
-/* The side tables behind the records; returns the end of the block. */
-static uint8_t *put_tables(Emit *e)
+static void put_tables(const Emit *e)
 {
-    uint8_t *at = (uint8_t *)(e->ops + e->n);
-    e->block->insn_of = at;
+    Block *block = e->block;
+    const DecodedRun *run = e->run;
+    uint8_t *at = pool_take(e->n + run->n + 1 + (run->map.checked ? run->size : 0));
+    block->insn_of = at;
     for (uint32_t i = 0; i < e->n; i++)
         *at++ = e->insn_of[i];
-    e->block->offset = at;
-    for (uint32_t i = 0; i < e->run->n; i++)
-        *at++ = (uint8_t)(e->run->insn[i].pc - e->run->pc);
-    *at++ = (uint8_t)e->run->size;
-    if (e->run->map.checked) {
-        e->block->bytes = at;
-        for (uint32_t i = 0; i < e->run->n; i++) {
-            for (uint32_t j = 0; j < e->run->insn[i].size; j++)
-                *at++ = e->run->insn[i].bytes[j];
-        }
+    block->offset = at;
+    for (uint32_t i = 0; i < run->n; i++)
+        *at++ = (uint8_t)(run->insn[i].pc - run->pc);
+    *at++ = (uint8_t)run->size;
+    if (!run->map.checked)
+        return;
+    block->bytes = at;
+    for (uint32_t i = 0; i < run->n; i++) {
+        for (uint32_t j = 0; j < run->insn[i].size; j++)
+            *at++ = run->insn[i].bytes[j];
     }
-    return at;
 }
 
 Block *records_make(DecodedRun *run)
@@ -470,36 +471,37 @@ Block *records_make(DecodedRun *run)
         run->size -= run->insn[run->n].size;
         run->end = DECODE_LIMIT;
     }
-    Block *block = (Block *)(void *)arena_room();
-    *block = (Block){ .pc = run->pc, .size = run->size, .n_insns = run->n };
+    Op *slots = arena_room();
+    Block *block = pool_take(sizeof *block);
+    *block = (Block){ .pc = run->pc, .size = run->size, .n_insns = run->n, .ops = slots + 1 };
     e.run = run;
     e.block = block;
-    e.ops = block_ops(block);
+    e.ops = block->ops;
     e.n = 0;
     e.insn = 0;
     add_live_block(&e);
     find_live_flags(run, e.live_after);
     find_native(&e);
     emit_all(&e);
+    put_tables(&e);
     block->n_slots = e.n;
-    uint8_t *end = put_tables(&e);
-    block->room = (uint32_t)((end - (uint8_t *)block + 15) & ~15l);
-    __atomic_store_n(&arena[n_arena - 1].next, (uint8_t *)block + block->room, __ATOMIC_RELEASE);
+    slots->word[0] = (uint64_t)(uintptr_t)block;
+    slots->word[1] = e.n;
+    __atomic_store_n(&arena[n_arena - 1].next, slots + 1 + e.n, __ATOMIC_RELEASE);
     return block;
 }
 
 Block *records_block_of(const Op *op)
 {
-    uint8_t *at = (uint8_t *)(uintptr_t)op;
     uint32_t n = __atomic_load_n(&n_arena, __ATOMIC_ACQUIRE);
     for (uint32_t i = 0; i < n; i++) {
-        uint8_t *end = __atomic_load_n(&arena[i].next, __ATOMIC_ACQUIRE);
-        if (at < arena[i].start || at >= end)
+        const Op *end = __atomic_load_n(&arena[i].next, __ATOMIC_ACQUIRE);
+        if (op < arena[i].start || op >= end)
             continue;
-        Block *block = (Block *)(void *)arena[i].start;
-        while (at >= (uint8_t *)block + block->room)
-            block = (Block *)(void *)((uint8_t *)block + block->room);
-        return block;
+        const Op *slots = arena[i].start;
+        while (op > slots + slots->word[1])
+            slots += 1 + slots->word[1];
+        return block_of_first(slots + 1);
     }
     return NULL;
 }
