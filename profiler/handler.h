@@ -27,7 +27,9 @@
         const Op *to_ = (record);                                                                  \
         return to_->run(cpu, to_, fa, fb, kind);                                                   \
     } while (0)
-#define NEXT(slots) JUMP_TO(op + (slots))
+/* Ends a handler inside a block: returns to the block's code, which calls the next record's. */
+#define NEXT(slots) return interp_return(cpu, op + (slots), fa, fb, kind)
+extern Handler interp_return;
 
 typedef int8_t S8;
 typedef int16_t S16;

@@ -5,7 +5,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "profiler/handler.h"
+#include "profiler/bodies.h"
 #include "profiler/rows.h"
 
 /* Declares `carry`: the carry flag, which inc and dec keep. */
@@ -65,28 +65,11 @@ DEF_UNARY(not )
 
 /* ---- shifts: n is 1 to the size for an immediate, 1 to 63 for cl ---- */
 
-#define SHIFT_shl(bits)                                                                            \
-    U64 last = (U64)REG(bits, op->a) << (n - 1);                                                   \
-    U64 r = last << 1;                                                                             \
-    SET_REG(bits, op->a, r);                                                                       \
-    SET_FLAGS((S##bits)r, last, FLAGS_SHL##bits)
-#define SHIFT_shr(bits)                                                                            \
-    U64 last = UREG(bits, op->a) >> (n - 1);                                                       \
-    U64 r = last >> 1;                                                                             \
-    SET_REG(bits, op->a, r);                                                                       \
-    SET_FLAGS((S##bits)r, last, FLAGS_SHR##bits)
-#define SHIFT_sar(bits)                                                                            \
-    S64 last = REG(bits, op->a) >> (n - 1);                                                        \
-    S64 r = last >> 1;                                                                             \
-    SET_REG(bits, op->a, r);                                                                       \
-    SET_FLAGS((S##bits)r, last, FLAGS_SAR##bits)
-
 #define COUNT_MASK(bits) ((bits) == 64 ? 63 : 31)
 #define DEF_SHIFT(name, bits)                                                                      \
     HANDLER(h_##name##_ri_##bits)                                                                  \
     {                                                                                              \
-        unsigned n = (unsigned)op->imm;                                                            \
-        SHIFT_##name(bits);                                                                        \
+        BODY_SHIFT_RI(name, bits);                                                                 \
         NEXT(1);                                                                                   \
     }                                                                                              \
     HANDLER(h_##name##_rc_##bits)                                                                  \

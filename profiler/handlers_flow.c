@@ -10,19 +10,10 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "profiler/bodies.h"
 #include "profiler/flow.h"
-#include "profiler/handler.h"
 
-enum { RSP = R_RSP * 8, RCX = R_RCX * 8, SHADOW_SEARCH = 24 };
-
-#define COUNT(id) (cpu->counter[(U32)(id)]++)
-#define GO(record)                                                                                 \
-    do {                                                                                           \
-        const Op *go_ = (record);                                                                  \
-        if (UNLIKELY(cpu->pending != 0))                                                           \
-            return h_pending(cpu, go_, fa, fb, kind);                                              \
-        return go_->run(cpu, go_, fa, fb, kind);                                                   \
-    } while (0)
+enum { SHADOW_SEARCH = 24 };
 
 static uint64_t leave(Cpu *cpu, uint64_t raw, uint64_t pc, uint64_t why)
 {
@@ -119,8 +110,7 @@ HANDLER(h_changed)
 
 HANDLER(h_jump)
 {
-    COUNT(op->imm);
-    GO(op[1].link[0]);
+    BODY_JUMP();
 }
 
 HANDLER(h_fall)
@@ -131,21 +121,10 @@ HANDLER(h_fall)
 
 /* ---- conditional jumps ---- */
 
-/* No branch on the condition: it indexes the links and the counters, one indirect jump follows. */
-#define TAKE(cond, first)                                                                          \
-    do {                                                                                           \
-        U64 taken_ = (cond);                                                                       \
-        cpu->counter[(U64)(U32)(first) + 1 - taken_]++;                                            \
-        GO(op[1].link[taken_]);                                                                    \
-    } while (0)
-
 #define DEF_JCC(cc)                                                                                \
     HANDLER(h_j_##cc)                                                                              \
     {                                                                                              \
-        unsigned cond = cond_any(CC_##cc, fa, fb, kind);                                           \
-        if (UNLIKELY(cond == COND_UNKNOWN))                                                        \
-            MAKE_RAW();                                                                            \
-        TAKE(cond, op->imm);                                                                       \
+        BODY_JCC(cc);                                                                              \
     }
 CONDITIONS(DEF_JCC)
 #define AS_JCC(cc) h_j_##cc,
@@ -185,37 +164,10 @@ HANDLER(h_loopne)
 
 /* ---- calls ---- */
 
-#define SHADOW_PUSH(address)                                                                       \
-    do {                                                                                           \
-        U32 top_ = (cpu->shadow_top + 1) & (SHADOW_SLOTS - 1);                                     \
-        cpu->shadow_top = top_;                                                                    \
-        cpu->shadow[top_].return_to = (address);                                                   \
-        cpu->shadow[top_].call = op;                                                               \
-    } while (0)
-
 HANDLER(h_call)
 {
-    U64 back = op[2].word[0];
-    STORE(back, 64, push);
-    REG_AT(U64, RSP) -= 8;
-    SHADOW_PUSH(back);
-    COUNT(op->imm);
-    GO(op[1].link[0]);
+    BODY_CALL();
 }
-
-/* ---- indirect branches: a thread-private direct-mapped cache of (site, target) ---- */
-
-#define GO_TARGET(address)                                                                         \
-    do {                                                                                           \
-        U64 address_ = (address);                                                                  \
-        const Target *hit_ = ((const Target **)cpu->targets)[target_slot(op, address_)];           \
-        if (UNLIKELY(hit_->pc != address_ || hit_->site != op)) {                                  \
-            cpu->pc = address_;                                                                    \
-            return h_indirect_miss(cpu, op, fa, fb, kind);                                         \
-        }                                                                                          \
-        COUNT(hit_->counter);                                                                      \
-        GO(hit_->ops);                                                                             \
-    } while (0)
 
 /* cpu->pc is the target. */
 HANDLER(h_indirect_miss)
@@ -265,27 +217,12 @@ HANDLER(h_return_miss)
     GO(call[1].link[1]);
 }
 
-#define RETURN(drop)                                                                               \
-    ZLOAD(address, 64, top);                                                                       \
-    REG_AT(U64, RSP) += 8 + (drop);                                                                \
-    COUNT(op->imm);                                                                                \
-    U32 top = cpu->shadow_top;                                                                     \
-    const ShadowEntry *entry = &cpu->shadow[top];                                                  \
-    if (UNLIKELY(entry->return_to != address)) {                                                   \
-        cpu->pc = address;                                                                         \
-        return h_return_miss(cpu, op, fa, fb, kind);                                               \
-    }                                                                                              \
-    cpu->shadow_top = (top - 1) & (SHADOW_SLOTS - 1);                                              \
-    const Op *call = entry->call;                                                                  \
-    COUNT(call->imm + 1);                                                                          \
-    GO(call[1].link[1])
-
 HANDLER(h_ret)
 {
-    RETURN(0);
+    BODY_RETURN(0);
 }
 
 HANDLER(h_ret_drop)
 {
-    RETURN(op[1].word[0]);
+    BODY_RETURN(op[1].word[0]);
 }

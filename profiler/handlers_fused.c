@@ -7,50 +7,30 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "profiler/flow.h"
-#include "profiler/handler.h"
+#include "profiler/bodies.h"
 
 #define FUSED_CONDITIONS(X, def, bits)                                                             \
     X(def, B, bits)                                                                                \
-    X(def, NB, bits) X(def, Z, bits) X(def, NZ, bits) X(def, BE, bits) X(def, NBE, bits)           \
-        X(def, S, bits) X(def, NS, bits) X(def, L, bits) X(def, NL, bits) X(def, LE, bits)         \
-            X(def, NLE, bits)
-
-#define FINISH(cc, bits)                                                                           \
-    do {                                                                                           \
-        U64 taken_ = cond_compare(CC_##cc, fa, fb, bits);                                          \
-        kind = FLAGS_SUB##bits;                                                                    \
-        cpu->counter[op[2].word[0] + 1 - taken_]++;                                                \
-        const Op *go_ = op[1].link[taken_];                                                        \
-        if (UNLIKELY(cpu->pending != 0))                                                           \
-            return h_pending(cpu, go_, fa, fb, kind);                                              \
-        return go_->run(cpu, go_, fa, fb, kind);                                                   \
-    } while (0)
+    X(def, NB, bits)                                                                               \
+    X(def, Z, bits) X(def, NZ, bits) X(def, BE, bits) X(def, NBE, bits) X(def, S, bits)            \
+        X(def, NS, bits) X(def, L, bits) X(def, NL, bits) X(def, LE, bits) X(def, NLE, bits)
 
 #define DEF_FUSED_R(cc, bits)                                                                      \
     HANDLER(h_cmp_rr_##cc##_##bits)                                                                \
     {                                                                                              \
-        fa = (U64)REG(bits, op->a);                                                                \
-        fb = (U64)REG(bits, op->b);                                                                \
-        FINISH(cc, bits);                                                                          \
+        BODY_CMP_RR_JCC(cc, bits);                                                                 \
     }                                                                                              \
     HANDLER(h_cmp_ri_##cc##_##bits)                                                                \
     {                                                                                              \
-        fa = (U64)REG(bits, op->a);                                                                \
-        fb = (U64)(S64)op->imm;                                                                    \
-        FINISH(cc, bits);                                                                          \
+        BODY_CMP_RI_JCC(cc, bits);                                                                 \
     }                                                                                              \
     HANDLER(h_test_rr_##cc##_##bits)                                                               \
     {                                                                                              \
-        fa = (U64)(REG(bits, op->a) & REG(bits, op->b));                                           \
-        fb = 0;                                                                                    \
-        FINISH(cc, bits);                                                                          \
+        BODY_TEST_RR_JCC(cc, bits);                                                                \
     }                                                                                              \
     HANDLER(h_test_ri_##cc##_##bits)                                                               \
     {                                                                                              \
-        fa = (U64)(REG(bits, op->a) & op->imm);                                                    \
-        fb = 0;                                                                                    \
-        FINISH(cc, bits);                                                                          \
+        BODY_TEST_RI_JCC(cc, bits);                                                                \
     }
 
 #define ADDRESS_g (op[2].word[1]) /* as mode a, but slot 1 holds the links */
@@ -90,8 +70,9 @@
     }
 #define DEF_FUSED_MODES(cc, bits)                                                                  \
     DEF_FUSED_M(cc, bits, b, b)                                                                    \
-    DEF_FUSED_M(cc, bits, x, x) DEF_FUSED_M(cc, bits, a, g) DEF_FUSED_I(cc, bits, b, b)            \
-        DEF_FUSED_I(cc, bits, x, x) DEF_FUSED_I(cc, bits, a, g)
+    DEF_FUSED_M(cc, bits, x, x)                                                                    \
+    DEF_FUSED_M(cc, bits, a, g) DEF_FUSED_I(cc, bits, b, b) DEF_FUSED_I(cc, bits, x, x)            \
+        DEF_FUSED_I(cc, bits, a, g)
 #define DEF_FUSED(def, cc, bits) DEF_FUSED_R(cc, bits) DEF_FUSED_MODES(cc, bits)
 FUSED_CONDITIONS(DEF_FUSED, x, 8)
 FUSED_CONDITIONS(DEF_FUSED, x, 32)

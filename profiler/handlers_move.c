@@ -6,32 +6,31 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "profiler/handler.h"
+#include "profiler/bodies.h"
 #include "profiler/rows.h"
 
 #define DEF_MOV_RR(name, bits)                                                                     \
     HANDLER(h_mov_rr_##bits)                                                                       \
     {                                                                                              \
-        SET_REG(bits, op->a, UREG(bits, op->b));                                                   \
+        BODY_MOV_RR(bits);                                                                         \
         NEXT(1);                                                                                   \
     }
 #define DEF_MOV_RI(name, bits)                                                                     \
     HANDLER(h_mov_ri_##bits)                                                                       \
     {                                                                                              \
-        SET_REG(bits, op->a, (S64)op->imm);                                                        \
+        BODY_MOV_RI(bits);                                                                         \
         NEXT(1);                                                                                   \
     }
 #define DEF_MOV_RM(name, bits, mode)                                                               \
     HANDLER(h_mov_rm_##bits##mode)                                                                 \
     {                                                                                              \
-        ZLOAD(value, bits, mode);                                                                  \
-        SET_REG(bits, op->a, value);                                                               \
+        BODY_MOV_RM(bits, mode);                                                                   \
         NEXT(SLOTS_##mode);                                                                        \
     }
 #define DEF_MOV_MR(name, bits, mode)                                                               \
     HANDLER(h_mov_mr_##bits##mode)                                                                 \
     {                                                                                              \
-        STORE(UREG(bits, op->a), bits, mode);                                                      \
+        BODY_MOV_MR(bits, mode);                                                                   \
         NEXT(SLOTS_##mode);                                                                        \
     }
 #define DEF_MOV_MI(name, bits, mode)                                                               \
@@ -61,14 +60,13 @@ HANDLER(h_mov_long)
 #define DEF_MOVZX_RR(name, bits)                                                                   \
     HANDLER(h_movzx_rr_##bits)                                                                     \
     {                                                                                              \
-        SET_REG64(op->a, UREG(bits, op->b));                                                       \
+        BODY_MOVZX_RR(bits);                                                                       \
         NEXT(1);                                                                                   \
     }
 #define DEF_MOVZX_RM(name, bits, mode)                                                             \
     HANDLER(h_movzx_rm_##bits##mode)                                                               \
     {                                                                                              \
-        ZLOAD(value, bits, mode);                                                                  \
-        SET_REG64(op->a, value);                                                                   \
+        BODY_MOVZX_RM(bits, mode);                                                                 \
         NEXT(SLOTS_##mode);                                                                        \
     }
 DEF_MOVZX_RR(movzx, 8)
@@ -82,14 +80,13 @@ Handler *const h_movzx_rm[16] = { ROW_M(h_movzx_rm, 8), ROW_M(h_movzx_rm, 16) };
 #define DEF_MOVSX_RR(to, bits)                                                                     \
     HANDLER(h_movsx##to##_rr_##bits)                                                               \
     {                                                                                              \
-        SET_REG(to, op->a, REG(bits, op->b));                                                      \
+        BODY_MOVSX_RR(to, bits);                                                                   \
         NEXT(1);                                                                                   \
     }
 #define DEF_MOVSX_RM(to, bits, mode)                                                               \
     HANDLER(h_movsx##to##_rm_##bits##mode)                                                         \
     {                                                                                              \
-        LOAD(value, bits, mode);                                                                   \
-        SET_REG(to, op->a, value);                                                                 \
+        BODY_MOVSX_RM(to, bits, mode);                                                             \
         NEXT(SLOTS_##mode);                                                                        \
     }
 DEF_MOVSX_RR(32, 8)
@@ -111,7 +108,7 @@ Handler *const h_movsx64_rm[16] = { ROW_M(h_movsx64_rm, 8), ROW_M(h_movsx64_rm, 
 #define DEF_LEA(name, bits, mode)                                                                  \
     HANDLER(h_lea_rm_##bits##mode)                                                                 \
     {                                                                                              \
-        SET_REG(bits, op->a, ADDRESS_##mode);                                                      \
+        BODY_LEA(bits, mode);                                                                      \
         NEXT(SLOTS_##mode);                                                                        \
     }
 DEF_LEA(lea, 32, b)
@@ -150,8 +147,6 @@ HANDLER(h_bswap_r_64)
 Handler *const h_bswap_r[4] = { NULL, NULL, h_bswap_r_32, h_bswap_r_64 };
 
 /* ---- sign extension inside RAX and into RDX ---- */
-
-enum { RAX = R_RAX * 8, RDX = R_RDX * 8, RSP = R_RSP * 8, RBP = R_RBP * 8 };
 
 HANDLER(h_cbw)
 {
@@ -198,8 +193,7 @@ Handler *const h_nop_0[1] = { h_nop };
 
 HANDLER(h_push_r_64)
 {
-    STORE(REG_AT(U64, op->a), 64, push);
-    REG_AT(U64, RSP) -= 8;
+    BODY_PUSH();
     NEXT(1);
 }
 
@@ -212,9 +206,7 @@ HANDLER(h_push_imm)
 
 HANDLER(h_pop_r_64)
 {
-    ZLOAD(value, 64, top);
-    REG_AT(U64, RSP) += 8;
-    SET_REG64(op->a, value);
+    BODY_POP();
     NEXT(1);
 }
 

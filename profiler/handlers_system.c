@@ -9,11 +9,8 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "profiler/flow.h"
-#include "profiler/handler.h"
+#include "profiler/bodies.h"
 #include "profiler/model.h"
-
-enum { RSP = R_RSP * 8 };
 
 #define RFLAGS_KEPT ((U64)(RFLAGS_DF | RFLAGS_AC | RFLAGS_ID))
 
@@ -74,15 +71,13 @@ HANDLER(h_xbegin)
 /* xor of a register with itself. */
 HANDLER(h_zero_32)
 {
-    SET_REG64(op->a, 0);
-    SET_FLAGS(0, 0, FLAGS_SUB32);
+    BODY_ZERO(32);
     NEXT(1);
 }
 
 HANDLER(h_zero_64)
 {
-    SET_REG64(op->a, 0);
-    SET_FLAGS(0, 0, FLAGS_SUB64);
+    BODY_ZERO(64);
     NEXT(1);
 }
 
@@ -102,10 +97,10 @@ HANDLER(h_check)
         if (UNLIKELY(byte != *was))
             return h_changed(cpu, op, fa, fb, kind);
     }
-    NEXT(1);
+    JUMP_TO(op + 1);
 }
 
-/* First record of a block while the front-end model runs; slot 1: address, size, instructions. */
+/* First in a block's code while the front-end model runs; slot 1: address, size, instructions. */
 HANDLER(h_model)
 {
     model_block(((Thread *)cpu)->model, op[1].word[0], (U32)op[1].word[1],
