@@ -27,9 +27,7 @@
         const Op *to_ = (record);                                                                  \
         return to_->run(cpu, to_, fa, fb, kind);                                                   \
     } while (0)
-/* Ends a handler inside a block: returns to the block's code, which calls the next record's. */
-#define NEXT(slots) return interp_return(cpu, op + (slots), fa, fb, kind)
-extern Handler interp_return;
+#define NEXT(slots) JUMP_TO(op + (slots))
 
 typedef int8_t S8;
 typedef int16_t S16;

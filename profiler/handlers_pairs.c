@@ -65,11 +65,11 @@ PAIR_FIRSTS(DEF_PAIR, mov_rm_32b) PAIR_FIRSTS(DEF_PAIR, mov_rm_64x)
 #define DEF_RUN(n)                                                                                 \
     HANDLER(h_push_run_##n)                                                                        \
     {                                                                                              \
-        STEPS_##n(BODY_PUSH()) NEXT(0);                                                        \
+        STEPS_##n(BODY_PUSH()) JUMP_TO(op);                                                        \
     }                                                                                              \
     HANDLER(h_pop_run_##n)                                                                         \
     {                                                                                              \
-        STEPS_##n(BODY_POP()) NEXT(0);                                                         \
+        STEPS_##n(BODY_POP()) JUMP_TO(op);                                                         \
     }                                                                                              \
     HANDLER(h_pop_run_ret_##n)                                                                     \
     {                                                                                              \

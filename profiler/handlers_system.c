@@ -100,7 +100,7 @@ HANDLER(h_check)
     JUMP_TO(op + 1);
 }
 
-/* First in a block's code while the front-end model runs; slot 1: address, size, instructions. */
+/* First record of a block while the front-end model runs; slot 1: address, size, instructions. */
 HANDLER(h_model)
 {
     model_block(((Thread *)cpu)->model, op[1].word[0], (U32)op[1].word[1],

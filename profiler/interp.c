@@ -26,13 +26,7 @@ __asm__(".text\n"
         "add $8, %rsp\n\t"
         "pop %r15\n\tpop %r14\n\tpop %r13\n\tpop %r12\n\tpop %rbp\n\tpop %rbx\n\t"
         "ret\n"
-        ".size interp_enter, . - interp_enter\n"
-        ".globl interp_return\n"
-        ".hidden interp_return\n"
-        ".type interp_return, @function\n"
-        "interp_return:\n\t"
-        "ret\n"
-        ".size interp_return, . - interp_return\n");
+        ".size interp_enter, . - interp_enter\n");
 
 bool interp_init(Vm *vm)
 {

@@ -72,7 +72,7 @@ static void choose_at(Choice *choice, const uint8_t *half, uint32_t at, uint32_t
         consider(choice, at, pops + 1, pop_runs_ret[pops]);
 }
 
-uint32_t pairs_choose(Op *ops, const uint16_t *start, uint32_t n)
+void pairs_choose(Op *ops, const uint16_t *start, uint32_t n)
 {
     static uint8_t half[MAX_RECORDS]; /* under code_lock */
     static Choice choice[MAX_RECORDS + 1];
@@ -89,5 +89,4 @@ uint32_t pairs_choose(Op *ops, const uint16_t *start, uint32_t n)
         if (choice[at].run != NULL)
             ops[start[at]].run = choice[at].run;
     }
-    return choice[0].total;
 }

@@ -46,8 +46,8 @@ extern Handler h_plt_jump;
 
 /*
  * Chooses superinstructions for a block whose records start at ops[start[0]] ... ops[start[n - 1]]:
- * as few dispatches as the tables allow. Returns how many.
+ * as few dispatches as the tables allow.
  */
-uint32_t pairs_choose(Op *ops, const uint16_t *start, uint32_t n);
+void pairs_choose(Op *ops, const uint16_t *start, uint32_t n);
 
 #endif

@@ -29,7 +29,7 @@ enum {
     MAX_SLOTS = 1 + 3 * BLOCK_MAX_INSNS + 16,
     ZERO_REG = offsetof(Cpu, scratch),                    /* always zero */
     TEMP_REG = offsetof(Cpu, scratch) + sizeof(uint64_t), /* between records of one instruction */
-    ABSORB = 8, /* handled instructions between two others that are cheaper inside their thunk */
+    RUN_WORTH = 3, /* handled instructions in a row that are cheaper in a thunk */
 };
 
 typedef struct ArenaChunk {
@@ -41,13 +41,14 @@ static volatile uint32_t n_arena;
 
 /* ---- flag liveness ---- */
 
-static void find_live_flags(const DecodedRun *run, bool *live_after)
+/* live_after: per instruction, the flags that are live behind it. */
+static void find_live_flags(const DecodedRun *run, uint16_t *live_after)
 {
     uint32_t live = RFLAGS_ARITH;
     for (uint32_t i = run->n; i-- > 0;) {
         const GuestInsn *insn = &run->insn[i];
         unsigned slots;
-        live_after[i] = (live & insn->flags_out) != 0;
+        live_after[i] = (uint16_t)live;
         live = (live & ~(uint32_t)insn->flags_out) | insn->flags_in;
         if (insn->faults || insn->flow != FLOW_NEXT || form_handler(insn, &slots) == NULL)
             live = RFLAGS_ARITH;
@@ -66,8 +67,8 @@ typedef struct Emit {
     uint32_t n_records;
     uint16_t start[MAX_SLOTS]; /* first slot of each record */
     uint8_t insn_of[MAX_SLOTS];
-    bool live_after[BLOCK_MAX_INSNS];
-    bool native[BLOCK_MAX_INSNS];
+    uint16_t live_after[BLOCK_MAX_INSNS];
+    bool native[BLOCK_MAX_INSNS + 1];
 } Emit;
 
 static Op *emit(Emit *e, Handler *run, unsigned slots)
@@ -98,7 +99,7 @@ static void set_memory(Op *op, const GuestMem *mem)
 static void emit_handled(Emit *e, const GuestInsn *insn, Handler *handler, unsigned slots)
 {
     bool rotate = insn->mnemonic == ZYDIS_MNEMONIC_ROL || insn->mnemonic == ZYDIS_MNEMONIC_ROR;
-    if (rotate && insn->shape == SHAPE_RI && !e->live_after[e->insn])
+    if (rotate && insn->shape == SHAPE_RI && (e->live_after[e->insn] & insn->flags_out) == 0)
         handler = (insn->mnemonic == ZYDIS_MNEMONIC_ROL ? h_rol_ri_nf
                                                         : h_ror_ri_nf)[form_size_index(insn->bits)];
     Op *op = emit(e, handler, slots);
@@ -321,25 +322,29 @@ static bool may_absorb(const GuestInsn *insn)
            (insn->flags_out == 0 || insn->flags_out == RFLAGS_ARITH);
 }
 
-/* e->native: what goes into thunks: instructions without handler, and short gaps between them. */
+/*
+ * e->native: what goes into thunks: instructions without handler, with their handled neighbours,
+ * and straight runs of at least RUN_WORTH handled ones. A fused pair at the end stays one.
+ */
 static void find_native(Emit *e)
 {
-    uint32_t after_last = 0;
-    bool seen = false, open = true;
-    for (uint32_t i = 0; i < e->run->n; i++) {
-        const GuestInsn *insn = &e->run->insn[i];
+    const DecodedRun *run = e->run;
+    uint32_t start = 0;
+    bool wanted = false;
+    for (uint32_t i = 0; i <= run->n; i++) {
         unsigned slots;
-        e->native[i] = insn->flow == FLOW_NEXT && form_handler(insn, &slots) == NULL;
-        if (!e->native[i]) {
-            open = open && may_absorb(insn);
+        bool fused = i + 2 == run->n && fused_handler(&run->insn[i], &run->insn[i + 1]) != NULL;
+        bool needs = i < run->n && run->insn[i].flow == FLOW_NEXT &&
+                     form_handler(&run->insn[i], &slots) == NULL;
+        bool fits = needs || (i < run->n && !fused && may_absorb(&run->insn[i]));
+        e->native[i] = fits;
+        wanted = wanted || needs;
+        if (fits)
             continue;
-        }
-        if (seen && open && i - after_last <= ABSORB) {
-            for (uint32_t gap = after_last; gap < i; gap++)
-                e->native[gap] = true;
-        }
-        seen = open = true;
-        after_last = i + 1;
+        for (uint32_t k = start; k < i && !wanted && i - start < RUN_WORTH; k++)
+            e->native[k] = false;
+        start = i + 1;
+        wanted = false;
     }
 }
 
@@ -348,9 +353,7 @@ static void emit_thunk(Emit *e)
     ThunkPlan plan = thunk_plan(e->run, e->insn, e->native);
     if (plan.needs_flags)
         emit(e, h_to_raw, 1);
-    bool live = e->live_after[e->insn + plan.n - 1];
-    for (uint32_t i = 0; i < plan.n && !live; i++)
-        live = e->live_after[e->insn + i];
+    bool live = (e->live_after[e->insn + plan.n - 1] & plan.flags_out) != 0;
     Op *op = emit(e, NULL, 1);
     op->run = thunk_make(e->run, &plan, e->block, op + 1, live);
     e->insn += plan.n;
@@ -412,39 +415,11 @@ static void add_live_block(Emit *e)
     e->block->live = live_add_block(&live);
 }
 
-/*
- * The code of a block: one call for each record but the last, which is jumped to.
- *
- *     add rsi, 16;  call [rsi];  call [rsi];  ...  jmp [rsi]
- *
- * Every call has one target, so the CPU predicts it from its address alone, and returns from its
- * return stack. One shared indirect jump per handler is not predicted once a program has some
- * thousand hot records (docs/interpretation.md: figures).
- */
-static void put_block_code(Emit *e, Op *enter, uint32_t first)
-{
-    static const uint8_t skip[] = { 0x48, 0x83, 0xc6, sizeof(Op) };
-    uint8_t *start = thunk_room(), *at = start;
-    for (unsigned i = 0; i < sizeof skip; i++)
-        *at++ = skip[i];
-    uint32_t calls = pairs_choose(e->ops, e->start + first, e->n_records - first) - 1;
-    for (uint32_t i = 0; i < calls; i++) {
-        *at++ = 0xff;
-        *at++ = 0x16;
-    }
-    *at++ = 0xff;
-    *at++ = 0x26;
-    thunk_take((uint32_t)(at - start));
-    enter->run = (Handler *)(uintptr_t)start;
-}
-
 static void emit_all(Emit *e)
 {
     DecodedRun *run = e->run;
     if (run->map.checked)
         emit(e, h_check, 1);
-    Op *enter = emit(e, NULL, 1);
-    uint32_t first = e->n_records;
     if (the_vm.options.model_out != NULL) {
         Op *op = emit(e, h_model, 2);
         op[1].word[0] = run->pc;
@@ -472,7 +447,6 @@ static void emit_all(Emit *e)
     e->insn = run->n - 1;
     if (run->end != DECODE_FLOW)
         emit_fall(e);
-    put_block_code(e, enter, first);
 }
 
 static void put_tables(const Emit *e)
@@ -517,6 +491,7 @@ Block *records_make(DecodedRun *run)
     find_live_flags(run, e.live_after);
     find_native(&e);
     emit_all(&e);
+    pairs_choose(e.ops, e.start, e.n_records);
     put_tables(&e);
     block->n_slots = e.n;
     slots->word[0] = (uint64_t)(uintptr_t)block;

@@ -5,7 +5,7 @@
  * free load flags, guest registers     only those that the run uses, each into its own namesake
  *     <the original instructions>     RIP-relative operands become [scratch + 0]
  *     store written registers, flags
- *     return to the code of the block, RSI at the next record
+ *     jump to the next record
  *
  * Guest registers keep their names, so the bytes are copied as they are; guest RSP is in RSP, which
  * is safe because host signal handlers run on a stack of their own. One thunk for a maximal run:
@@ -91,6 +91,7 @@ ThunkPlan thunk_plan(const DecodedRun *run, uint32_t first, const bool *wanted)
         ThunkPlan more = plan;
         more.regs |= insn->regs;
         more.written |= insn->written;
+        more.flags_out |= insn->flags_out;
         more.is_string |= insn->is_string;
         more.n++;
         bool rip = insn->rip_modrm != 0;
@@ -233,6 +234,7 @@ static void put_epilogue(Code *code, const ThunkPlan *plan, const uint8_t home[3
     /* lahf; seto al; movzx edx, ax; mov r8d, FLAGS_RAW */
     static const uint8_t take_flags[] = { 0x9f, 0x0f, 0x90,      0xc0, 0x0f, 0xb7, 0xd0,
                                           0x41, 0xb8, FLAGS_RAW, 0,    0,    0 };
+    static const uint8_t jump_next[] = { 0xff, 0x26 }; /* jmp [rsi] */
     for (unsigned reg = 0; reg < N_GUEST_REGS; reg++) {
         if (!is_free(plan->written, reg))
             put_memory(code, MOV_STORE, reg, plan->cpu, reg * sizeof(uint64_t));
@@ -251,27 +253,21 @@ static void put_epilogue(Code *code, const ThunkPlan *plan, const uint8_t home[3
     if (plan->is_string)
         put1(code, 0xfc); /* cld */
     put_constant(code, R_RSI, (uint64_t)(uintptr_t)next);
-    put1(code, 0xc3); /* ret: to the block's code */
+    put(code, jump_next, sizeof jump_next);
 }
 
 /* ---- making one ---- */
 
-uint8_t *thunk_room(void)
+static void need_room(void)
 {
     if (next_code != NULL && next_code + MAX_CODE <= end_code)
-        return next_code;
+        return;
     if (n_chunks == CHUNK_COUNT)
         vm_die("too much generated code", CHUNK_COUNT);
     next_code = vm_alloc_code(CHUNK);
     end_code = next_code + CHUNK;
     chunks[n_chunks] = (Chunk){ next_code, end_code, NULL };
     __atomic_store_n(&n_chunks, n_chunks + 1, __ATOMIC_RELEASE);
-    return next_code;
-}
-
-void thunk_take(uint32_t size)
-{
-    next_code += (size + 15) & ~15u;
 }
 
 static void note_insns(Thunk *thunk, const DecodedRun *run, const ThunkPlan *plan)
@@ -288,9 +284,9 @@ Handler *thunk_make(const DecodedRun *run, const ThunkPlan *plan, const Block *b
                     const Op *next, bool flags_live_after)
 {
     uint8_t home[3];
-    uint8_t *room = thunk_room();
+    need_room();
     Thunk *thunk = vm_alloc(sizeof *thunk + plan->n * sizeof thunk->insn[0]);
-    Code code = { room, room };
+    Code code = { next_code, next_code };
     note_insns(thunk, run, plan);
     plan_homes(plan, home);
     put_prologue(&code, plan, home);
@@ -308,7 +304,7 @@ Handler *thunk_make(const DecodedRun *run, const ThunkPlan *plan, const Block *b
     thunk->home_kind = home[2];
     thunk->before = chunk->last;
     __atomic_store_n(&chunk->last, thunk, __ATOMIC_RELEASE);
-    thunk_take(thunk->size);
+    next_code += (thunk->size + 15) & ~15u;
     return (Handler *)(uintptr_t)code.start;
 }
 

@@ -30,6 +30,7 @@ typedef struct Thunk {
 typedef struct ThunkPlan {
     uint32_t first, n;
     uint16_t regs, written;
+    uint16_t flags_out;        /* RFLAGS bits that any of them writes */
     uint8_t rip_low, rip_high; /* host registers for RIP-relative addresses; NO_REG: not needed */
     uint8_t cpu;               /* host register that holds the Cpu */
     bool needs_flags;          /* the flags must be in RFLAGS when it starts (kind FLAGS_RAW) */
@@ -43,10 +44,6 @@ ThunkPlan thunk_plan(const DecodedRun *run, uint32_t first, const bool *wanted);
 /* Its code; obeys the convention of handlers; goes on at record `next`. code_lock is held. */
 Handler *thunk_make(const DecodedRun *run, const ThunkPlan *plan, const Block *block,
                     const Op *next, bool flags_live_after);
-/* Room for a few kilobytes of code that are no thunk, and how many bytes of it were used. code_lock
- * is held. */
-uint8_t *thunk_room(void);
-void thunk_take(uint32_t size);
 /* The thunk that holds host address `rip`; NULL: none. */
 const Thunk *thunk_at(uint64_t rip);
 
