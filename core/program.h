@@ -121,6 +121,7 @@ typedef struct Func {
     bool open_any; /* one of these computes its target: any instruction may be it; else only blocks
                       with BLOCK_ESCAPES may be */
     bool has_calls_to_self;
+    bool acyclic; /* no block leads back to itself, by whatever way; set by place_blocks */
     Arena *arena; /* where its arrays live */
 } Func;
 

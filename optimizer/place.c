@@ -188,6 +188,21 @@ static void avoid_stranding(Placer *placer)
     }
 }
 
+/* Over all of the original's code, cold blocks included; a jump to nobody knows where may come
+ * back. */
+static bool is_acyclic(Arena *scratch, const Func *fn)
+{
+    bool *all = arena_many(scratch, bool, fn->n_blocks);
+    for (uint32_t i = 0; i < fn->n_blocks; i++)
+        all[i] = true;
+    const uint32_t *part = find_cycles(scratch, fn, all);
+    for (uint32_t i = 0; i < fn->n_blocks; i++) {
+        if (part[i] != NO_CYCLE)
+            return false;
+    }
+    return !fn->open_jump && !fn->has_calls_to_self;
+}
+
 static void add_patch(Context *ctx, const Func *fn, const Block *block, const PatchSite *site)
 {
     const uint32_t labels = BLOCK_TABLE | BLOCK_ESCAPES | BLOCK_OBSERVED;
@@ -242,6 +257,7 @@ Status place_blocks(Context *ctx, Func *fn, PassStats *stats, Error *err)
     placer.state = arena_many(ctx->scratch, uint8_t, fn->n_blocks);
     placer.sites = arena_many(ctx->scratch, PatchSite, fn->n_blocks);
     placer.work = arena_many(ctx->scratch, uint32_t, fn->n_blocks);
+    fn->acyclic = is_acyclic(ctx->scratch, fn);
     patch_proof_add_func(ctx->proof, fn);
     find_entered(&placer);
     avoid_stranding(&placer);

@@ -8,26 +8,15 @@
  * original code has no loop and takes no more jumps a call than the copy and that jump together,
  * the entry stays unpatched: pointers run the original, direct calls the copy. Calls that the
  * original makes to patched entries count as jumps of the original. A copy that then nobody enters
- * is left out. Law 4 holds, since code without a cycle cannot be stranded.
+ * is left out. Law 4 holds, since code without a cycle (cold paths included) cannot be stranded; so
+ * the joins of such a function need no patch either, which the original's way through them would
+ * pay.
  *
  * Not with --hot=all-executed, which wants every path into the overlay to be used.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "optimizer/bind_plt.h"
-#include "optimizer/cycles.h"
-
-static bool has_cycle(Arena *scratch, const Func *fn)
-{
-    bool *all = arena_many(scratch, bool, fn->n_blocks);
-    for (uint32_t i = 0; i < fn->n_blocks; i++)
-        all[i] = !is_block(fn->blocks[i].copy_of);
-    const uint32_t *part = find_cycles(scratch, fn, all);
-    for (uint32_t i = 0; i < fn->n_blocks; i++)
-        if (part[i] != NO_CYCLE)
-            return true;
-    return false;
-}
 
 /* The entry's address that a call or jump to `to` arrives at, stubs of own functions included. */
 static bool is_patched_entry(const Plan *plan, Vaddr to)
@@ -55,23 +44,20 @@ static uint64_t bounces_of_original(const Plan *plan, const Func *fn)
 }
 
 /* True when calls through the original cost no more jumps than calls through the patch. */
-static bool original_is_as_good(Context *ctx, const Plan *plan, const Func *fn)
+static bool original_is_as_good(const Context *ctx, const Plan *plan, const Func *fn)
 {
     uint64_t calls = profile_count_at(ctx->counts, fn->entry);
     uint64_t before = func_taken_in_original(fn) + bounces_of_original(plan, fn);
     uint64_t after = func_taken_in_layout(fn);
-    bool as_good = calls > 0 && before <= after + calls && !has_cycle(ctx->scratch, fn);
-    arena_reset(ctx->scratch);
-    return as_good;
+    return fn->acyclic && calls > 0 && before <= after + calls;
 }
 
-static void drop_patches(Plan *plan, FuncId fn, bool only_entry)
+static void drop_patches(Plan *plan, FuncId fn)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < plan->n_patches; i++) {
-        const Patch *patch = &plan->patches[i];
-        if (patch->fn.i != fn.i || (only_entry && patch->kind != PATCH_ENTRY))
-            plan->patches[kept++] = *patch;
+        if (plan->patches[i].fn.i != fn.i)
+            plan->patches[kept++] = plan->patches[i];
     }
     plan->n_patches = kept;
 }
@@ -88,7 +74,7 @@ void settle_entries(Context *ctx, Plan *plan)
         bool entered_directly = patch->count < profile_count_at(ctx->counts, fn->entry);
         plan->stats.entries_left++;
         plan->stats.entries_left_calls += patch->count;
-        drop_patches(plan, fn->id, entered_directly);
+        drop_patches(plan, fn->id);
         if (!entered_directly)
             fn->n_layout = fn->n_cold = 0;
     }
