@@ -153,7 +153,8 @@ static void print_row(const Comparison *comparison, const char *text, double bef
     Arena *arena = comparison->command->arena;
     printf("  %-32s %16s %16s", text, grouped(arena, before, digits),
            grouped(arena, after, digits));
-    if (before > 0)
+    bool shown = strpbrk(grouped(arena, before, digits), "123456789") != NULL; /* not all zeroes */
+    if (shown)
         printf(" %+8.1f%%", 100 * (after - before) / before);
     putchar('\n');
 }
