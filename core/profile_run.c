@@ -117,7 +117,13 @@ Status profile_add_siblings(Arena *arena, const char *path, const Profile *base,
         used->paths = arena_grow(arena, used->paths, &used->cap, used->n + 1, sizeof *used->paths);
         used->paths[used->n++] = found.paths[i];
     }
-    return profile_merge(arena, parts, n, out, err);
+    const Profile *sum;
+    TRY(profile_merge(arena, parts, n, &sum, err));
+    Profile *run = arena_copy(arena, sum, sizeof *sum);
+    if (base->command[0] != '\0')
+        run->command = base->command; /* what the user started, not what its children were */
+    *out = run;
+    return ST_OK;
 }
 
 static Status finish(Arena *arena, const char *path, Images *images, const Log *log, Error *err)

@@ -173,8 +173,11 @@ HANDLER(h_call)
 HANDLER(h_indirect_miss)
 {
     const Target *target = lookup_target(op, cpu->pc);
-    if (target == NULL)
+    if (target == NULL) {
+        cpu->missed = op;
+        cpu->missed_pc = cpu->pc;
         JUMP_TO(find_code(cpu, cpu->pc, NULL));
+    }
     ((const Target **)cpu->targets)[target_slot(op, target->pc)] = target;
     COUNT(target->counter);
     GO(target->ops);

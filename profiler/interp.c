@@ -39,6 +39,20 @@ bool interp_init(Vm *vm)
     return true;
 }
 
+/* Transfers that were under way when interp_run was left, if they arrive where they were to. */
+static void count_arrivals(Cpu *cpu)
+{
+    if (cpu->came_back != 0 && cpu->pc == cpu->after_syscall)
+        cpu->counter[cpu->came_back]++;
+    cpu->came_back = 0;
+    const Target *target = NULL;
+    if (cpu->missed != NULL && cpu->pc == cpu->missed_pc)
+        target = lookup_target(cpu->missed, cpu->pc);
+    if (target != NULL)
+        cpu->counter[target->counter]++;
+    cpu->missed = NULL;
+}
+
 RunExit interp_run(Thread *thread)
 {
     Cpu *cpu = &thread->cpu;
@@ -48,9 +62,7 @@ RunExit interp_run(Thread *thread)
         lookup_init_thread(cpu);
         vm_unlock(&the_vm.code_lock);
     }
-    if (cpu->came_back != 0 && cpu->pc == cpu->after_syscall)
-        cpu->counter[cpu->came_back]++;
-    cpu->came_back = 0;
+    count_arrivals(cpu);
     cpu->scratch[0] = 0;
     const Op *op = lookup_code(cpu->pc, &real);
     return (RunExit)interp_enter(cpu, op, raw_of_rflags(cpu->rflags), 0, FLAGS_RAW);

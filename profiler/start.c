@@ -113,6 +113,17 @@ static void resolve_first(const Vm *vm, const Start *start, uint64_t *sp)
     vm_die("respin-vm cannot execute itself", 0);
 }
 
+/* The guest's words, for people; cut where the live header ends. */
+static void join_words(Text *out, const uint64_t *sp, const Start *start)
+{
+    text_start(out);
+    for (uint64_t i = start->first; i < sp[0]; i++) {
+        if (i > start->first)
+            text_put(out, " ");
+        text_put(out, (const char *)sp[1 + i]);
+    }
+}
+
 void vm_main(uint64_t *sp)
 {
     relocate_self();
@@ -133,7 +144,9 @@ void vm_main(uint64_t *sp)
     vm->exe_end = loaded.image_end;
     process_set_exe(start.program);
     set_process_name(start.name);
-    live_start(vm, process_exe());
+    Text command;
+    join_words(&command, sp, &start);
+    live_start(vm, command.bytes);
     Thread *thread = first_thread(vm);
     if (!interp_init(vm))
         vm_die(vm->unsupported, 0);

@@ -56,6 +56,8 @@ typedef struct Cpu {
     ShadowEntry shadow[SHADOW_SLOTS]; /* return-address predictions, a ring */
     uint64_t after_syscall; /* where the system call that interp_run left for goes on… */
     uint32_t came_back;     /* …and the counter of its going on there; 0: none is due */
+    const Op *missed;    /* an indirect branch whose target held no code; NULL: none… */
+    uint64_t missed_pc;  /* …and the target: its edge is counted if interp_run goes on there */
     void *targets;     /* cache of indirect targets: private to the interp side, made on first use */
 } Cpu;
 

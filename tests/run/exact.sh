@@ -1,12 +1,14 @@
 #!/bin/sh
 # Counts are exact: `respin profile` and an independent count agree on every instruction and edge.
 #
-#   exact.sh [steps|callgrind]...     RESPIN, BUILD, SOURCE as tests/CMakeLists.txt sets them
+#   exact.sh [steps|callgrind|sums]...     RESPIN, BUILD, SOURCE as tests/CMakeLists.txt sets them
 #
 # steps      short runs against tests/support/stepper.c (ptrace, one instruction at a time): static and
 #            dynamic programs of our own, one with threads, and stock ones, with all their libraries.
 # callgrind  longer runs against valgrind --tool=callgrind --dump-instr=yes: each instruction of the
 #            executable itself. Instructions with a repeat prefix are left out: callgrind counts rounds.
+# sums       on larger runs, what enters a block leaves it (tests/support/check_flow.py): all but the
+#            starts of the program and of its threads, which no edge leads to.
 #
 # Held equal on both sides, because libc acts on it: environment, auxiliary stack layout, no address
 # space randomisation, glibc.pthread.rseq=0 (the VM answers rseq with ENOSYS; design.md 3.1).
@@ -23,11 +25,10 @@ verdict() { # NAME OK?
     if [ "$2" = 0 ]; then echo "ok   $1"; else echo "FAIL $1"; failed=1; fi
 }
 
-# The size of the VM's own words on the stack: bytes, and how many.
+# The size of the VM's own words on the stack, without the program's name that ends them.
 measure_vm() {
-    $clean "$RESPIN" profile --fixed-addresses -o x.rsp -- /bin/cat /proc/self/cmdline > cmdline
-    vm_words=$(($(tr -cd '\0' < cmdline | wc -c) - 2))
-    vm_bytes=$(($(wc -c < cmdline) - 27 - 9)) # "/bin/cat" "/proc/self/cmdline", and "/bin/cat" again
+    set -- $($clean "$RESPIN" profile --fixed-addresses -o x.rsp -- ./vm_words)
+    vm_bytes=$(($1 - 11)) vm_words=$2
 }
 
 compare_steps() { # PROGRAM ARGUMENT...
@@ -81,6 +82,7 @@ make_guests() {
             $CC -O1 -w -static -o $name.static "$source" -lpthread -lm &&
             $CC -O2 -w -no-pie -o $name.fixed "$source" -lpthread -lm || exit 1
     done
+    $CC -O2 -w -o vm_words "$SOURCE/tests/support/vm_words.c" || exit 1
     printf 'delta\nalpha\ncharlie\nbravo\n' > words
     seq 1 40000 > numbers
 }
@@ -106,7 +108,29 @@ callgrind() {
     ground sort "" /usr/bin/sort --parallel=1 -n -r numbers
 }
 
+summed() { # NAME STARTS PROGRAM ARGUMENT...
+    name=$1 starts=$2
+    shift 2
+    $clean "$RESPIN" profile -o x.rsp -- "$@" > vm.out 2> vm.err &&
+        "$RESPIN" report --records x.rsp > vm.txt &&
+        "$python" "$SOURCE/tests/support/check_flow.py" vm.txt "$starts" > compare.txt
+    equal=$?
+    sed "s/^/     /" compare.txt
+    verdict "$name: sums" $equal
+}
+
+sums() {
+    workloads=$SOURCE/tests/workloads
+    [ ! -x /usr/bin/lua5.4 ] || summed lua 1 /usr/bin/lua5.4 "$workloads/lua/bench.lua" 0.02 7
+    summed perl 1 /usr/bin/perl -e 'my %h; $h{$_ % 977} .= chr(65 + $_ % 26) for 1 .. 60000;
+        my $n = () = join("", map { $h{$_} } sort keys %h) =~ /(A.C|[D-F]+G)/g; printf "%d\n", $n'
+    [ ! -x /usr/bin/python3.11 ] || summed python 1 /usr/bin/python3.11 -S -c 'import json, re
+d = {str(i): [i, {"x": i * 0.5}] for i in range(3000)}
+print(len(json.dumps(json.loads(json.dumps(d)))), len(re.findall(r"\d+\.5", str(d))))'
+    summed count_threads 2 ./count_threads.pie
+}
+
 make_guests
-[ $# -gt 0 ] || set -- steps callgrind
+[ $# -gt 0 ] || set -- steps callgrind sums
 for part in "$@"; do $part; done
 exit $failed

@@ -336,6 +336,7 @@ static void finishing_sums_what_has_ended(void **state)
     LiveMaker alive = usual_maker((uint32_t)getpid());
     LiveMaker stranger = usual_maker(3);
     killed.header.flags = alive.header.flags = 0;
+    strcpy(ended.header.command, "a child");
     stranger.header.run = RUN + 1;
     write_file(out_path, live_maker_file(arena, &first));
     write_file(sibling_path(arena, 0), live_maker_file(arena, &ended));
@@ -346,6 +347,7 @@ static void finishing_sums_what_has_ended(void **state)
     assert_int_equal(profile_read(arena, out_path, &profile, &err), ST_OK);
     assert_int_equal(profile->n_processes, 4);
     assert_int_equal(profile->modules[0].blocks[0].count, 16);
+    assert_string_equal(profile->command, "made by hand");
     assert_int_equal(profile_finish(out_path, NULL, &err), ST_OK);
     assert_int_not_equal(access(sibling_path(arena, 0), F_OK), 0);
     assert_int_not_equal(access(sibling_path(arena, 1), F_OK), 0);
