@@ -68,10 +68,18 @@ text() {
                 w[1 + int(rand() * 10)] }'
 }
 
-setup_c() { # DIR: real single-file libraries of Debian's libstb-dev, preprocessed
-    printf '#define STB_TRUETYPE_IMPLEMENTATION\n#include "stb_truetype.h"\n' > "$1/train.c"
-    printf '#define STB_IMAGE_IMPLEMENTATION\n#include "stb_image.h"\n#define STB_SPRINTF_IMPLEMENTATION\n#include "stb_sprintf.h"\n' > "$1/ref.c"
+# DIR COMPILER SCALE: real single-file libraries of Debian's libstb-dev, preprocessed
+setup_c() {
+    if awk "BEGIN { exit !($3 < 0.5) }"; then
+        train='IMAGE_RESIZE:stb_image_resize SPRINTF:stb_sprintf' ref='TRUETYPE:stb_truetype'
+    else
+        train='TRUETYPE:stb_truetype' ref='IMAGE:stb_image SPRINTF:stb_sprintf'
+    fi
     for set in train ref; do
+        eval "parts=\$$set"
+        for part in $parts; do
+            printf '#define STB_%s_IMPLEMENTATION\n#include "%s.h"\n' "${part%%:*}" "${part##*:}"
+        done > "$1/$set.c"
         "$2" -E -P -I/usr/include/stb "$1/$set.c" -o "$1/$set.i"
     done
 }
@@ -102,8 +110,8 @@ setup() {
         esac
     done
     case $name in
-    cc1) setup_c "$dir" gcc ;;
-    clang) setup_c "$dir" clang-14 ;;
+    cc1) setup_c "$dir" gcc "$scale" ;;
+    clang) setup_c "$dir" clang-14 "$scale" ;;
     gitlog | gitgc) setup_git "$dir" "$scale" ;;
     esac
 }
