@@ -61,12 +61,13 @@ static bool jumped_from_outside(const Context *ctx, const Func *fn, Vaddr start)
 /* A return or a longjmp to just behind a call finds there what the call left. */
 static bool follows_call(const Func *fn, const Block *block)
 {
-    BlockId before = func_block_over(fn, vaddr(block->start.v - 1));
-    if (!is_block(before))
+    BlockId id = func_block_over(fn, vaddr(block->start.v - 1));
+    if (!is_block(id))
         return false;
-    const Insn *last = block_last(func_block(fn, before));
+    const Block *before = func_block(fn, id);
+    const Insn *last = block_last(before);
     return (last->flow == FLOW_CALL || last->flow == FLOW_CALL_IND) &&
-           last->addr.v + last->size == block->start.v;
+           (before->facts & BLOCK_STOPS) == 0 && last->addr.v + last->size == block->start.v;
 }
 
 /* An observed transfer that the graph has an edge for, or (in the closed world) will have. */
@@ -80,15 +81,23 @@ static bool is_known_edge(const Func *fn, const ProfileEdge *edge, World world)
     return world == WORLD_CLOSED || (is_block(from) && func_block(fn, from)->table >= 0);
 }
 
-static bool observed_otherwise(const Context *ctx, const Func *fn, Vaddr start, World world)
+static bool comes_back(const Func *fn, const ProfileEdge *edge)
+{
+    bool own = !vaddr_is_none(edge->from) && in_function(fn, edge->from);
+    return edge->kind == EDGE_RET || (edge->kind == EDGE_JUMP_IND && !own);
+}
+
+static bool observed_otherwise(const Context *ctx, const Func *fn, const Block *block, World world)
 {
     const ModuleRefs *refs = ctx->refs;
-    for (uint32_t i = module_refs_inward_from(refs, start);
-         i < refs->n_inward && vaddr_equal(refs->inward[i]->to, start); i++) {
+    bool behind_call = follows_call(fn, block);
+    for (uint32_t i = module_refs_inward_from(refs, block->start);
+         i < refs->n_inward && vaddr_equal(refs->inward[i]->to, block->start); i++) {
         const ProfileEdge *edge = refs->inward[i];
-        if (edge->kind != EDGE_RETURN_TO && edge->kind != EDGE_SYSCALL &&
-            !is_known_edge(fn, edge, world))
-            return true;
+        if (edge->kind == EDGE_RETURN_TO || edge->kind == EDGE_SYSCALL ||
+            is_known_edge(fn, edge, world) || (behind_call && comes_back(fn, edge)))
+            continue;
+        return true;
     }
     return false;
 }
@@ -99,9 +108,7 @@ static bool is_unknown(const Context *ctx, const Func *fn, const Block *block, W
         return true;
     if ((block->facts & BLOCK_OBSERVED) == 0)
         return false;
-    if (jumped_from_outside(ctx, fn, block->start))
-        return true;
-    return observed_otherwise(ctx, fn, block->start, world) && !follows_call(fn, block);
+    return jumped_from_outside(ctx, fn, block->start) || observed_otherwise(ctx, fn, block, world);
 }
 
 /* Targets of tables whose proof was spoilt. */
