@@ -359,48 +359,57 @@ static int by_address(const void *left, const void *right)
     return a->label < b->label ? -1 : a->label > b->label;
 }
 
-/* Labels of all blocks that will be placed, and which of them are roots. */
-static Status number_blocks(Overlay *overlay, Error *err)
+/* A label for every block of every function that has a region. */
+static void number_blocks(Overlay *overlay)
 {
     const Plan *plan = overlay->plan;
-    const Program *program = plan->program;
-    size_t cap_roots = 0;
     uint32_t n_labels = 0;
-    memset(overlay->label_base, 0xff, program->n_funcs * sizeof *overlay->label_base);
+    memset(overlay->label_base, 0xff, plan->program->n_funcs * sizeof *overlay->label_base);
     for (uint32_t i = 0; i < plan->n_regions; i++) {
         FuncId id = plan->regions[i].fn;
         if (overlay->label_base[id.i] != UINT32_MAX)
             continue;
         overlay->label_base[id.i] = n_labels;
-        n_labels += program->funcs[id.i].n_blocks;
+        n_labels += plan->program->funcs[id.i].n_blocks;
     }
     overlay->n_labels = n_labels;
     overlay->first_slot = arena_many(overlay->arena, uint32_t, (size_t)n_labels + 1);
     memset(overlay->first_slot, 0xff, ((size_t)n_labels + 1) * sizeof *overlay->first_slot);
-    for (uint32_t i = 0; i < plan->n_regions; i++) {
-        const Region *region = &plan->regions[i];
-        const Func *fn = &program->funcs[region->fn.i];
-        for (uint32_t k = 0; k < region->n_blocks; k++) {
-            const Block *block = func_block(fn, region->blocks[k]);
-            uint32_t label = overlay->label_base[fn->id.i] + block->id.i;
-            if (overlay->first_slot[label] != UINT32_MAX)
-                return FAIL(err, ST_BUG, at_block(overlay, block), "a block is placed twice");
-            overlay->first_slot[label] = 0; /* placed: the slot follows in add_block */
-            if (is_block(block->copy_of) || (block->facts & (BLOCK_ROOT | BLOCK_ENTRY)) == 0)
-                continue;
-            overlay->roots = arena_grow(overlay->arena, overlay->roots, &cap_roots,
-                                        (size_t)overlay->n_roots + 1, sizeof(Root));
-            overlay->roots[overlay->n_roots++] = (Root){ block->start, label };
-        }
+}
+
+static void add_root(Overlay *overlay, Vaddr at, uint32_t label)
+{
+    overlay->roots = arena_grow(overlay->arena, overlay->roots, &overlay->cap_roots,
+                                (size_t)overlay->n_roots + 1, sizeof(Root));
+    overlay->roots[overlay->n_roots++] = (Root){ at, label };
+}
+
+/* Marks the blocks of a region as placed (their slots follow in add_block) and finds its roots. */
+static Status mark_region(Overlay *overlay, const Region *region, Error *err)
+{
+    const Func *fn = &overlay->plan->program->funcs[region->fn.i];
+    for (uint32_t k = 0; k < region->n_blocks; k++) {
+        const Block *block = func_block(fn, region->blocks[k]);
+        uint32_t label = overlay->label_base[fn->id.i] + block->id.i;
+        if (overlay->first_slot[label] != UINT32_MAX)
+            return FAIL(err, ST_BUG, at_block(overlay, block), "a block is placed twice");
+        overlay->first_slot[label] = 0;
+        if (!is_block(block->copy_of) && (block->facts & (BLOCK_ROOT | BLOCK_ENTRY)) != 0)
+            add_root(overlay, block->start, label);
     }
+    return ST_OK;
+}
+
+static Status find_roots(Overlay *overlay, Error *err)
+{
+    const Plan *plan = overlay->plan;
+    for (uint32_t i = 0; i < plan->n_regions; i++)
+        TRY(mark_region(overlay, &plan->regions[i], err));
     /* A stub whose function was taken out again is called as it was. */
     for (uint32_t i = 0; i < plan->n_binds; i++) {
         Dest guard;
-        if (!overlay_block(overlay, plan->binds[i].fn, plan->binds[i].to, &guard))
-            continue;
-        overlay->roots = arena_grow(overlay->arena, overlay->roots, &cap_roots,
-                                    (size_t)overlay->n_roots + 1, sizeof(Root));
-        overlay->roots[overlay->n_roots++] = (Root){ plan->binds[i].stub, guard.index };
+        if (overlay_block(overlay, plan->binds[i].fn, plan->binds[i].to, &guard))
+            add_root(overlay, plan->binds[i].stub, guard.index);
     }
     if (overlay->n_roots > 0)
         qsort(overlay->roots, overlay->n_roots, sizeof(Root), by_address);
@@ -438,7 +447,8 @@ Status overlay_build(Arena *arena, const Plan *plan, NewAddr base, Overlay **out
     overlay->label_base = arena_many(arena, uint32_t, (size_t)n_funcs + 1);
     overlay->clone_base = arena_many(arena, uint32_t, (size_t)n_funcs + 1);
     overlay->spans = arena_many(arena, Span, (size_t)plan->n_regions + 1);
-    TRY(number_blocks(overlay, err));
+    number_blocks(overlay);
+    TRY(find_roots(overlay, err));
     TRY(check_patches(overlay, err));
     clones_collect(overlay);
     for (uint32_t i = 0; i < plan->n_regions; i++)

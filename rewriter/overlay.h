@@ -85,6 +85,7 @@ typedef struct Overlay {
     uint32_t n_labels;
     Root *roots; /* sorted by `at` */
     uint32_t n_roots;
+    size_t cap_roots;
     NewAddr text_at;
     uint64_t text_size;
     NewAddr tables_at;
