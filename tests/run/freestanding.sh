@@ -26,4 +26,6 @@ readelf -rW "$vm" | grep R_X86_64 | grep -v R_X86_64_RELATIVE && fail "relocatio
 readelf -lW "$vm" | grep INTERP && fail "an interpreter"
 readelf -lW "$vm" | grep GNU_STACK | grep -q RWE && fail "an executable stack"
 readelf -hW "$vm" | grep -q DYN || fail "not position-independent"
+# A handler that calls through a record instead of jumping would grow the stack by a frame each time.
+objdump -d -j interp_text "$vm" | grep -E 'call +\*' && fail "a handler that does not end in a tail call"
 exit $failed
