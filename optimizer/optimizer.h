@@ -23,7 +23,7 @@ enum { GROWTH_DEFAULT = 15 }; /* percent */
 
 typedef struct OptimizeOptions {
     HotChoice hot;
-    OrderChoice blocks;  /* --layout=reverse|random:SEED|original */
+    OrderChoice blocks; /* --layout=reverse|random:SEED|original */
     OrderChoice regions;
     uint64_t seed;
     uint32_t growth_percent; /* bound on tail duplication, of hot bytes; usually GROWTH_DEFAULT */
@@ -47,8 +47,8 @@ typedef enum PatchKind { PATCH_ENTRY, PATCH_JOIN, PATCH_LABEL } PatchKind;
 
 /* A jump written over original instructions; proven by law 1. */
 typedef struct Patch {
-    Vaddr site;     /* first byte overwritten (after endbr64 when the block begins with one) */
-    uint32_t size;  /* bytes of the whole instructions overwritten, at least 5 */
+    Vaddr site;    /* first byte overwritten (after endbr64 when the block begins with one) */
+    uint32_t size; /* bytes of the whole instructions overwritten, at least 5 */
     FuncId fn;
     BlockId to;       /* the overlay block at which execution goes on… */
     uint32_t to_insn; /* …at this instruction of it (1 after an endbr64) */
@@ -69,20 +69,20 @@ typedef struct Bind {
 typedef struct PlanStats {
     uint32_t funcs_executed;
     uint32_t funcs_placed;
-    uint32_t funcs_stranded; /* with a loop in which original code may stay (law 4) */
-    uint32_t refused[REFUSED_COUNT];          /* functions, tables, sites by reason */
-    uint64_t refused_insns[REFUSED_COUNT];    /* executed instructions concerned */
-    uint64_t insns_total;                     /* executed in the module */
-    uint64_t insns_placed;                    /* of them inside the overlay */
+    uint32_t funcs_stranded;               /* with a loop in which original code may stay (law 4) */
+    uint32_t refused[REFUSED_COUNT];       /* functions, tables, sites by reason */
+    uint64_t refused_insns[REFUSED_COUNT]; /* executed instructions concerned */
+    uint64_t insns_total;                  /* executed in the module */
+    uint64_t insns_placed;                 /* of them inside the overlay */
     uint64_t bounces[3]; /* jumps from patched sites that the profile pays, by PatchKind */
-    uint32_t patches[3];                      /* by PatchKind */
+    uint32_t patches[3]; /* by PatchKind */
     uint32_t tables_found, tables_cloned, tables_escaping;
     uint64_t bytes_hot, bytes_cold_copied, bytes_duplicated;
-    uint32_t stubs_bound; /* PLT stubs of own functions that calls pass by now */
-    uint64_t calls_bound; /* how often, by the profile */
-    uint32_t entries_left; /* unpatched: the original is as good as a jump to the copy */
+    uint32_t stubs_bound;        /* PLT stubs of own functions that calls pass by now */
+    uint64_t calls_bound;        /* how often, by the profile */
+    uint32_t entries_left;       /* unpatched: the original is as good as a jump to the copy */
     uint64_t entries_left_calls; /* through pointers, by the profile */
-    uint64_t taken_before, taken_after;       /* estimated from the profile, in the placed functions */
+    uint64_t taken_before, taken_after; /* estimated from the profile, in the placed functions */
 } PlanStats;
 
 typedef struct Plan {

@@ -18,8 +18,10 @@ enum Fact {
     FACT_CODE = 1u << 0,   /* extents are known */
     FACT_CFG = 1u << 1,    /* blocks and successors are complete and consistent */
     FACT_COUNTS = 1u << 2, /* counts are attached and flow is conserved */
-    FACT_TABLES = 1u << 3, /* every indirect jump has a proven table or leaves the function, or open_jump is set */
-    FACT_PLACED = 1u << 4, /* BLOCK_HOT, BLOCK_COLD_COPY, BLOCK_ROOT are decided, patch sites proven */
+    FACT_TABLES = 1u << 3, /* every indirect jump has a proven table or leaves the function, or
+                              open_jump is set */
+    FACT_PLACED =
+        1u << 4, /* BLOCK_HOT, BLOCK_COLD_COPY, BLOCK_ROOT are decided, patch sites proven */
     FACT_LAYOUT = 1u << 5, /* fn->layout is a permutation of the placed blocks */
 };
 
@@ -41,11 +43,11 @@ typedef struct Context {
     PlanStats *stats;
     Program *program;
     const struct ModuleRefs *refs; /* module_refs.h; written by discover_functions */
-    struct PatchProof *proof; /* module-wide knowledge of possible targets: patch_sites.h */
-    Patch *patches;           /* found by place_blocks; those of functions refused later as well */
+    struct PatchProof *proof;      /* module-wide knowledge of possible targets: patch_sites.h */
+    Patch *patches; /* found by place_blocks; those of functions refused later as well */
     size_t n_patches, cap_patches;
     uint64_t place_count; /* blocks with fewer executions stay in the original */
-    uint64_t hot_count; /* blocks with fewer executions go to the cold part of their function */
+    uint64_t hot_count;   /* blocks with fewer executions go to the cold part of their function */
 } Context;
 
 typedef Status PassRun(Context *ctx, Func *fn, PassStats *stats, Error *err);
@@ -76,7 +78,8 @@ PassRun form_superblocks; /* superblocks.c: mutually most likely paths, tail dup
 PassRun order_blocks;     /* order_blocks.c: ext-TSP */
 PassRun align_loops;      /* align.c */
 
-/* refuse_module.c: what about the image as a whole forbids an overlay; ST_REFUSED with the reason. */
+/* refuse_module.c: what about the image as a whole forbids an overlay; ST_REFUSED with the reason.
+ */
 MUST_CHECK Status check_module(const Image *image, const UnwindTable *unwind,
                                const Profile *profile, const ProfileModule *counts, Error *err);
 /* plan_stats.c: what the plan amounts to by the profile; fills patch counts and statistics. */

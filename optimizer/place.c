@@ -7,11 +7,12 @@
  *     cold  ◄─────────────────────────────┘
  *     join   ── patch ───────────►  join
  *
- * Every block executed at least `place_count` times is placed. A placed block that original code may enter gets a patch where
- * law 1 proves one. Where none is proven, original code runs on through that block, and what
- * follows it is entered in turn and patched instead: so execution leaves the original within a few
- * instructions. Only a cycle without any patch could hold it there (law 4): then the cold blocks
- * that lead to the cycle are copied too, within a budget; what still remains is counted.
+ * Every block executed at least `place_count` times is placed. A placed block that original code
+ * may enter gets a patch where law 1 proves one. Where none is proven, original code runs on
+ * through that block, and what follows it is entered in turn and patched instead: so execution
+ * leaves the original within a few instructions. Only a cycle without any patch could hold it there
+ * (law 4): then the cold blocks that lead to the cycle are copied too, within a budget; what still
+ * remains is counted.
  *
  * A site may overwrite the beginning of the next blocks; those are placed as well, since no side
  * exit may lead there. Needs CFG, COUNTS and TABLES; gives PLACED; refuses what never ran.

@@ -12,8 +12,9 @@
 #define FUSED_CONDITIONS(X, def, bits)                                                             \
     X(def, B, bits)                                                                                \
     X(def, NB, bits)                                                                               \
-    X(def, Z, bits) X(def, NZ, bits) X(def, BE, bits) X(def, NBE, bits) X(def, S, bits)            \
-        X(def, NS, bits) X(def, L, bits) X(def, NL, bits) X(def, LE, bits) X(def, NLE, bits)
+    X(def, Z, bits)                                                                                \
+    X(def, NZ, bits) X(def, BE, bits) X(def, NBE, bits) X(def, S, bits) X(def, NS, bits)           \
+        X(def, L, bits) X(def, NL, bits) X(def, LE, bits) X(def, NLE, bits)
 
 #define DEF_FUSED_R(cc, bits)                                                                      \
     HANDLER(h_cmp_rr_##cc##_##bits)                                                                \
@@ -71,8 +72,8 @@
 #define DEF_FUSED_MODES(cc, bits)                                                                  \
     DEF_FUSED_M(cc, bits, b, b)                                                                    \
     DEF_FUSED_M(cc, bits, x, x)                                                                    \
-    DEF_FUSED_M(cc, bits, a, g) DEF_FUSED_I(cc, bits, b, b) DEF_FUSED_I(cc, bits, x, x)            \
-        DEF_FUSED_I(cc, bits, a, g)
+    DEF_FUSED_M(cc, bits, a, g)                                                                    \
+    DEF_FUSED_I(cc, bits, b, b) DEF_FUSED_I(cc, bits, x, x) DEF_FUSED_I(cc, bits, a, g)
 #define DEF_FUSED(def, cc, bits) DEF_FUSED_R(cc, bits) DEF_FUSED_MODES(cc, bits)
 FUSED_CONDITIONS(DEF_FUSED, x, 8)
 FUSED_CONDITIONS(DEF_FUSED, x, 32)

@@ -38,15 +38,15 @@ _Static_assert(sizeof(Op) == 16, "a record slot is 16 bytes");
  * executed is dense in the cache; the slot before the first record leads back here. Never freed.
  */
 typedef struct Block {
-    uint64_t pc;             /* guest address of its first instruction */
-    uint32_t size;           /* bytes of guest code */
+    uint64_t pc;   /* guest address of its first instruction */
+    uint32_t size; /* bytes of guest code */
     uint32_t n_insns;
-    uint32_t live;           /* index of its LiveBlock */
+    uint32_t live; /* index of its LiveBlock */
     uint32_t n_slots;
     Op *ops;
-    const uint8_t *insn_of;  /* per slot: index of the instruction that it belongs to */
-    const uint8_t *offset;   /* per instruction: where it starts in the block; n_insns + 1 entries */
-    const uint8_t *bytes;    /* the code that was decoded; only in checked maps, else NULL */
+    const uint8_t *insn_of; /* per slot: index of the instruction that it belongs to */
+    const uint8_t *offset;  /* per instruction: where it starts in the block; n_insns + 1 entries */
+    const uint8_t *bytes;   /* the code that was decoded; only in checked maps, else NULL */
     struct Block *same_page; /* list of all blocks that start in the same page */
     volatile uint32_t stale; /* set once: forgotten */
 } Block;

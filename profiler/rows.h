@@ -32,8 +32,8 @@ typedef enum Shape {
 typedef enum Mode { MODE_BASE, MODE_INDEX, MODE_ABSOLUTE, MODE_FS, MODE_COUNT } Mode;
 
 /* By condition code, 0 to 15. The second name is what Zydis calls it. */
-#define CONDITIONS(X) X(O) X(NO) X(B) X(NB) X(Z) X(NZ) X(BE) X(NBE)                                \
-                      X(S) X(NS) X(P) X(NP) X(L) X(NL) X(LE) X(NLE)
+#define CONDITIONS(X)                                                                              \
+    X(O) X(NO) X(B) X(NB) X(Z) X(NZ) X(BE) X(NBE) X(S) X(NS) X(P) X(NP) X(L) X(NL) X(LE) X(NLE)
 
 // clang-format off
 #define ALU_ROWS(X, NAME, name, source)                                   \

@@ -23,13 +23,28 @@
 #include <stdint.h>
 
 enum GuestReg {
-    R_RAX, R_RCX, R_RDX, R_RBX, R_RSP, R_RBP, R_RSI, R_RDI,
-    R_R8, R_R9, R_R10, R_R11, R_R12, R_R13, R_R14, R_R15, N_GUEST_REGS
+    R_RAX,
+    R_RCX,
+    R_RDX,
+    R_RBX,
+    R_RSP,
+    R_RBP,
+    R_RSI,
+    R_RDI,
+    R_R8,
+    R_R9,
+    R_R10,
+    R_R11,
+    R_R12,
+    R_R13,
+    R_R14,
+    R_R15,
+    N_GUEST_REGS
 };
 
 enum { SHADOW_SLOTS = 256 };
 
-typedef struct Op Op;         /* one decoded record; interp side */
+typedef struct Op Op; /* one decoded record; interp side */
 
 typedef struct ShadowEntry {
     uint64_t return_to; /* guest address */
@@ -44,21 +59,22 @@ typedef struct ShadowEntry {
 typedef struct Cpu {
     uint64_t reg[N_GUEST_REGS];
     uint64_t pc;
-    uint64_t rflags;   /* CF PF AF ZF SF OF when flag_kind says so; DF AC ID always; IF as the kernel shows */
-    uint64_t flag_a;   /* lazy flags: private to the interp side */
+    uint64_t rflags; /* CF PF AF ZF SF OF when flag_kind says so; DF AC ID always; IF as the kernel
+                        shows */
+    uint64_t flag_a; /* lazy flags: private to the interp side */
     uint64_t flag_b;
     uint32_t flag_kind;
     volatile uint32_t pending; /* set by signal handlers: leave at the next checked edge */
-    uint64_t *counter; /* this thread's counters, indexed by counter id */
-    uint64_t host_sp;  /* the VM stack, while a thunk runs on guest RSP */
-    uint64_t scratch[8]; /* for thunks */
+    uint64_t *counter;         /* this thread's counters, indexed by counter id */
+    uint64_t host_sp;          /* the VM stack, while a thunk runs on guest RSP */
+    uint64_t scratch[8];       /* for thunks */
     uint32_t shadow_top;
     ShadowEntry shadow[SHADOW_SLOTS]; /* return-address predictions, a ring */
     uint64_t after_syscall; /* where the system call that interp_run left for goes on… */
     uint32_t came_back;     /* …and the counter of its going on there; 0: none is due */
-    const Op *missed;    /* an indirect branch whose target held no code; NULL: none… */
-    uint64_t missed_pc;  /* …and the target: its edge is counted if interp_run goes on there */
-    void *targets;     /* cache of indirect targets: private to the interp side, made on first use */
+    const Op *missed;       /* an indirect branch whose target held no code; NULL: none… */
+    uint64_t missed_pc;     /* …and the target: its edge is counted if interp_run goes on there */
+    void *targets; /* cache of indirect targets: private to the interp side, made on first use */
 } Cpu;
 
 /* Why interp_run came back. cpu.pc, registers and flags are exact. */
@@ -75,17 +91,17 @@ typedef enum RunExit {
 typedef struct CodeMap {
     uint64_t start;
     uint64_t end;
-    uint32_t live;    /* index of its LiveMap, made when code is first decoded; LIVE_NO_MAP */
-    bool checked;     /* writable or shared: compare bytes at block entry */
+    uint32_t live; /* index of its LiveMap, made when code is first decoded; LIVE_NO_MAP */
+    bool checked;  /* writable or shared: compare bytes at block entry */
 } CodeMap;
 
 typedef struct VmOptions {
-    const char *out;        /* absolute path of the live profile; NULL: none */
-    const char *respin;     /* absolute path of respin, for the end; NULL: just exit */
-    const char *vm;         /* absolute path of respin-vm, for execve of children */
-    const char *zydis;      /* absolute path of libZydis.so */
-    const char *model_out;  /* absolute path, model figures are appended at exit; NULL: no model */
-    uint64_t run;           /* LiveHeader.run */
+    const char *out;       /* absolute path of the live profile; NULL: none */
+    const char *respin;    /* absolute path of respin, for the end; NULL: just exit */
+    const char *vm;        /* absolute path of respin-vm, for execve of children */
+    const char *zydis;     /* absolute path of libZydis.so */
+    const char *model_out; /* absolute path, model figures are appended at exit; NULL: no model */
+    uint64_t run;          /* LiveHeader.run */
     bool no_follow;
     bool is_child;
 } VmOptions;
@@ -101,7 +117,8 @@ typedef struct Vm {
 typedef struct Thread {
     Cpu cpu; /* first */
     Vm *vm;
-    struct Model *model; /* this thread's, made by threads.c; NULL: not running the front-end model */
+    struct Model
+        *model; /* this thread's, made by threads.c; NULL: not running the front-end model */
     struct ThreadOs *os; /* profiler/thread.h; system side only */
 } Thread;
 
@@ -109,7 +126,8 @@ extern Vm the_vm; /* the one exception to "no globals": signal handlers start fr
 
 /* ---- interp side ------------------------------------------------------------------------- */
 
-/* Once, before the first guest instruction. Loads Zydis. False: could not; text in vm->unsupported. */
+/* Once, before the first guest instruction. Loads Zydis. False: could not; text in vm->unsupported.
+ */
 bool interp_init(Vm *vm);
 /* Runs the guest from cpu.pc. */
 RunExit interp_run(Thread *thread);
@@ -117,10 +135,10 @@ RunExit interp_run(Thread *thread);
 void interp_invalidate(uint64_t start, uint64_t end);
 /*
  * From a host signal handler. host_gregs: uc_mcontext.gregs of the interrupted host context.
- * True: the host was inside a handler's guest memory access or inside a thunk, so the signal belongs
- * to the guest instruction; cpu is made exact (registers, rflags, pc of that instruction, or of the
- * next one for traps) as it was before it, and the partial block is counted. The caller then
- * abandons the interrupted host code: it resumes at thread_loop through its own entry.
+ * True: the host was inside a handler's guest memory access or inside a thunk, so the signal
+ * belongs to the guest instruction; cpu is made exact (registers, rflags, pc of that instruction,
+ * or of the next one for traps) as it was before it, and the partial block is counted. The caller
+ * then abandons the interrupted host code: it resumes at thread_loop through its own entry.
  */
 bool interp_recover(Thread *thread, const int64_t *host_gregs, int signal);
 /* Address range of all interpreter host code and thunks contains `rip` (for asserting). */
@@ -141,8 +159,8 @@ void vm_unlock(volatile uint32_t *lock);
 bool map_find_code(uint64_t addr, CodeMap *out);
 
 /* All take code_lock as held. A full disk turns counting into private memory; they never fail. */
-uint32_t live_new_counters(uint32_t n);             /* first id; zero in every thread */
-uint32_t live_add_block(const LiveBlock *block);    /* its index; block->map filled in by it */
+uint32_t live_new_counters(uint32_t n);          /* first id; zero in every thread */
+uint32_t live_add_block(const LiveBlock *block); /* its index; block->map filled in by it */
 uint32_t live_add_edge(const LiveEdge *edge);
 
 /* ---- raw system calls -------------------------------------------------------------------- */

@@ -12,8 +12,8 @@
  * their rows); pointers become 4-byte pc-relative ones throughout. The original table stays where
  * it was, for static programs that register it by address.
  *
- * An entry is padded to 4 bytes, not 8, and old ones lose the padding that they had: on libLLVM that
- * is 650 KB.
+ * An entry is padded to 4 bytes, not 8, and old ones lose the padding that they had: on libLLVM
+ * that is 650 KB.
  *
  * SPDX-License-Identifier: MIT
  */
