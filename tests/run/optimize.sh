@@ -219,7 +219,7 @@ LD_LIBRARY_PATH=. "$RESPIN" profile -o use.rsp -- ./use 1 > log 2>&1 || fail "us
 (export LD_LIBRARY_PATH=.; reference ./use 2)
 variants librun.so use.rsp run_library
 
-for stock in ${*:-lua sqlite3 perl}; do
+for stock in ${*:-lua sqlite3 perl sort}; do
     sh "$workload" setup "$stock" "$PWD/$stock.d" 0.03 > log 2>&1 || fail "$stock: $(cat log)"
     PRE="$RESPIN profile -o $PWD/$stock.rsp --" sh "$workload" run "$stock" "$PWD/$stock.d" train \
         > log 2>&1 || fail "$stock: profile: $(tail -1 log)"
