@@ -38,7 +38,9 @@ for source in "$SOURCE"/tests/run/guests/*.c; do
         same "$name ($kind)"
         [ -s "$name.$kind.rsp" ] || { echo "$name ($kind): no profile"; failed=1; }
         left=$(ls | grep -c '\.rsp\.') || true
-        [ "$left" = 0 ] || { echo "$name ($kind): $left files left over"; failed=1; rm -f ./*.rsp.*; }
+        # A guest that is killed by a signal cannot take in its children's files.
+        [ "$left" = 0 ] || [ "$(cat vm.status)" -gt 128 ] || { echo "$name ($kind): $left files left over"; failed=1; }
+        rm -f ./*.rsp.*
     done
 done
 exit $failed
