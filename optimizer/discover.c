@@ -206,6 +206,7 @@ static bool in_code(const Image *image, const Extent *extent)
 
 static void refuse_odd_ones(const Context *ctx, Func *fn)
 {
+    Error err = { .text = "" };
     Status done = ST_OK;
     if (in_linkage_table(ctx->image, fn->entry))
         done = refuse(fn, REFUSED_PLT, "in a .plt section");
@@ -218,6 +219,9 @@ static void refuse_odd_ones(const Context *ctx, Func *fn)
             done =
                 refuse(fn, REFUSED_UNWIND,
                        "the unwind entry at 0x%" PRIx64 " covers what is no code", extent->start.v);
+        else if (unwind_can_carry(ctx->image, ctx->unwind, &ctx->unwind->fdes[extent->fde], &err) !=
+                 ST_OK)
+            done = refuse(fn, REFUSED_UNWIND, "%s", err.text);
     }
     (void)done;
 }

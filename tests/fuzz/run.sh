@@ -16,7 +16,7 @@ for target in $targets; do
     cmake --build --preset fuzz -- "fuzz_$target" | tail -1
 done
 corpus=build/fuzz/corpus
-for target in $targets; do mkdir -p "$corpus/$target"; done
+for target in elf profile eh_frame lsda program insn; do mkdir -p "$corpus/$target"; done
 
 section() { # FILE SECTION OUT
     objcopy -O binary --only-section="$2" --set-section-flags "$2=alloc" "$1" "$3" 2> /dev/null || :
