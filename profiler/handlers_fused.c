@@ -9,12 +9,21 @@
  */
 #include "profiler/bodies.h"
 
-#define FUSED_CONDITIONS(X, def, bits)                                                             \
-    X(def, B, bits)                                                                                \
-    X(def, NB, bits)                                                                               \
-    X(def, Z, bits)                                                                                \
-    X(def, NZ, bits) X(def, BE, bits) X(def, NBE, bits) X(def, S, bits) X(def, NS, bits)           \
-        X(def, L, bits) X(def, NL, bits) X(def, LE, bits) X(def, NLE, bits)
+// clang-format off
+#define FUSED_CONDITIONS(X, def, bits) \
+    X(def, B, bits)                    \
+    X(def, NB, bits)                   \
+    X(def, Z, bits)                    \
+    X(def, NZ, bits)                   \
+    X(def, BE, bits)                   \
+    X(def, NBE, bits)                  \
+    X(def, S, bits)                    \
+    X(def, NS, bits)                   \
+    X(def, L, bits)                    \
+    X(def, NL, bits)                   \
+    X(def, LE, bits)                   \
+    X(def, NLE, bits)
+// clang-format on
 
 #define DEF_FUSED_R(cc, bits)                                                                      \
     HANDLER(h_cmp_rr_##cc##_##bits)                                                                \

@@ -22,34 +22,63 @@
     }
 
 /* A list macro cannot be expanded inside itself, so the outer list is written out. */
+// clang-format off
 PAIR_FIRSTS(DEF_PAIR, mov_rm_64b)
 PAIR_FIRSTS(DEF_PAIR, mov_rm_32b)
-PAIR_FIRSTS(DEF_PAIR, mov_rm_64x) PAIR_FIRSTS(DEF_PAIR, mov_mr_64b)
-    PAIR_FIRSTS(DEF_PAIR, mov_mr_32b) PAIR_FIRSTS(DEF_PAIR, mov_rr_64)
-        PAIR_FIRSTS(DEF_PAIR, mov_rr_32) PAIR_FIRSTS(DEF_PAIR, mov_ri_32)
-            PAIR_FIRSTS(DEF_PAIR, push_r_64) PAIR_FIRSTS(DEF_PAIR, pop_r_64)
-                PAIR_FIRSTS(DEF_PAIR, movzx_rm_8b) PAIR_FIRSTS(DEF_PAIR, movzx_rm_16b)
-                    PAIR_FIRSTS(DEF_PAIR, movzx_rr_8) PAIR_FIRSTS(DEF_PAIR, movsx64_rm_32b)
-                        PAIR_FIRSTS(DEF_PAIR, movsx64_rr_32) PAIR_FIRSTS(DEF_PAIR, lea_rm_64b)
-                            PAIR_FIRSTS(DEF_PAIR, lea_rm_64x) PAIR_FIRSTS(DEF_PAIR, add_ri_64)
-                                PAIR_FIRSTS(DEF_PAIR, add_rr_64) PAIR_FIRSTS(DEF_PAIR, sub_ri_64)
-                                    PAIR_FIRSTS(DEF_PAIR, sub_rr_64)
-                                        PAIR_FIRSTS(DEF_PAIR, and_ri_32)
-                                            PAIR_FIRSTS(DEF_PAIR, add_ri_32)
-                                                PAIR_FIRSTS(DEF_PAIR, shl_ri_64)
-                                                    PAIR_FIRSTS(DEF_PAIR, zero_32)
+PAIR_FIRSTS(DEF_PAIR, mov_rm_64x)
+PAIR_FIRSTS(DEF_PAIR, mov_mr_64b)
+PAIR_FIRSTS(DEF_PAIR, mov_mr_32b)
+PAIR_FIRSTS(DEF_PAIR, mov_rr_64)
+PAIR_FIRSTS(DEF_PAIR, mov_rr_32)
+PAIR_FIRSTS(DEF_PAIR, mov_ri_32)
+PAIR_FIRSTS(DEF_PAIR, push_r_64)
+PAIR_FIRSTS(DEF_PAIR, pop_r_64)
+PAIR_FIRSTS(DEF_PAIR, movzx_rm_8b)
+PAIR_FIRSTS(DEF_PAIR, movzx_rm_16b)
+PAIR_FIRSTS(DEF_PAIR, movzx_rr_8)
+PAIR_FIRSTS(DEF_PAIR, movsx64_rm_32b)
+PAIR_FIRSTS(DEF_PAIR, movsx64_rr_32)
+PAIR_FIRSTS(DEF_PAIR, lea_rm_64b)
+PAIR_FIRSTS(DEF_PAIR, lea_rm_64x)
+PAIR_FIRSTS(DEF_PAIR, add_ri_64)
+PAIR_FIRSTS(DEF_PAIR, add_rr_64)
+PAIR_FIRSTS(DEF_PAIR, sub_ri_64)
+PAIR_FIRSTS(DEF_PAIR, sub_rr_64)
+PAIR_FIRSTS(DEF_PAIR, and_ri_32)
+PAIR_FIRSTS(DEF_PAIR, add_ri_32)
+PAIR_FIRSTS(DEF_PAIR, shl_ri_64)
+PAIR_FIRSTS(DEF_PAIR, zero_32)
 
 #define AS_MOVE(first, second) h_##first##__##second,
 #define MOVES(first) [PAIR_##first] = { PAIR_FIRSTS(AS_MOVE, first) },
-                                                        Handler *const
-    pair_moves[PAIR_N_FIRSTS][PAIR_N_FIRSTS] = {
-        MOVES(mov_rm_64b) MOVES(mov_rm_32b) MOVES(mov_rm_64x) MOVES(mov_mr_64b) MOVES(mov_mr_32b)
-            MOVES(mov_rr_64) MOVES(mov_rr_32) MOVES(mov_ri_32) MOVES(push_r_64) MOVES(pop_r_64)
-                MOVES(movzx_rm_8b) MOVES(movzx_rm_16b) MOVES(movzx_rr_8) MOVES(movsx64_rm_32b)
-                    MOVES(movsx64_rr_32) MOVES(lea_rm_64b) MOVES(lea_rm_64x) MOVES(add_ri_64)
-                        MOVES(add_rr_64) MOVES(sub_ri_64) MOVES(sub_rr_64) MOVES(and_ri_32)
-                            MOVES(add_ri_32) MOVES(shl_ri_64) MOVES(zero_32)
-    };
+Handler *const pair_moves[PAIR_N_FIRSTS][PAIR_N_FIRSTS] = {
+    MOVES(mov_rm_64b)
+    MOVES(mov_rm_32b)
+    MOVES(mov_rm_64x)
+    MOVES(mov_mr_64b)
+    MOVES(mov_mr_32b)
+    MOVES(mov_rr_64)
+    MOVES(mov_rr_32)
+    MOVES(mov_ri_32)
+    MOVES(push_r_64)
+    MOVES(pop_r_64)
+    MOVES(movzx_rm_8b)
+    MOVES(movzx_rm_16b)
+    MOVES(movzx_rr_8)
+    MOVES(movsx64_rm_32b)
+    MOVES(movsx64_rr_32)
+    MOVES(lea_rm_64b)
+    MOVES(lea_rm_64x)
+    MOVES(add_ri_64)
+    MOVES(add_rr_64)
+    MOVES(sub_ri_64)
+    MOVES(sub_rr_64)
+    MOVES(and_ri_32)
+    MOVES(add_ri_32)
+    MOVES(shl_ri_64)
+    MOVES(zero_32)
+};
+// clang-format on
 
 /* ---- runs of pushes and pops, as prologues and epilogues have them ---- */
 
