@@ -51,6 +51,7 @@ enum BlockFact {
     BLOCK_ROOT = 1u << 7,      /* original code may enter its overlay copy: entry state is the
                                   original's; a root for every pass */
     BLOCK_STOPS = 1u << 8,     /* ends in a call that never returns */
+    BLOCK_HEAD = 1u << 9,      /* a loop of the original comes back here, and it is patched */
 };
 
 typedef struct Block {
@@ -121,7 +122,8 @@ typedef struct Func {
     bool open_any; /* one of these computes its target: any instruction may be it; else only blocks
                       with BLOCK_ESCAPES may be */
     bool has_calls_to_self;
-    bool acyclic; /* no block leads back to itself, by whatever way; set by place_blocks */
+    bool cut; /* no way through the original leads back to a hot block but over a patched BLOCK_HEAD;
+                 set by place_blocks */
     Arena *arena; /* where its arrays live */
 } Func;
 

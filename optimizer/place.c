@@ -189,19 +189,51 @@ static void avoid_stranding(Placer *placer)
     }
 }
 
-/* Over all of the original's code, cold blocks included; a jump to nobody knows where may come
- * back. */
-static bool is_acyclic(Arena *scratch, const Func *fn)
+/* Patches a block to which a loop comes back; false: no site is proven. */
+static bool patch_head(Placer *placer, Block *head)
 {
-    bool *all = arena_many(scratch, bool, fn->n_blocks);
-    for (uint32_t i = 0; i < fn->n_blocks; i++)
-        all[i] = true;
-    const uint32_t *part = find_cycles(scratch, fn, all);
-    for (uint32_t i = 0; i < fn->n_blocks; i++) {
-        if (part[i] != NO_CYCLE)
+    uint32_t number = head->id.i;
+    const PatchSite *site = &placer->sites[number];
+    if (!is_placed(head))
+        return false;
+    if ((placer->state[number] & STATE_PATCHED) == 0 && !find_site(placer, head))
+        return false;
+    for (uint32_t i = 0; i < site->n_over; i++) {
+        if (!is_placed(func_block(placer->fn, site->over[i])))
             return false;
     }
-    return !fn->open_jump && !fn->has_calls_to_self;
+    placer->state[number] |= STATE_PATCHED | STATE_ENTERED;
+    head->facts |= BLOCK_HEAD;
+    return true;
+}
+
+/* Patches where loops with hot blocks come back (a cycle has an edge that does not lead forward),
+ * so that the entry may do without a patch. False: a loop stays, or a jump leads nobody knows
+ * where. */
+static bool cut_cycles(Placer *placer)
+{
+    const Func *fn = placer->fn;
+    bool *all = arena_many(placer->ctx->scratch, bool, fn->n_blocks);
+    bool *hot = arena_many(placer->ctx->scratch, bool, fn->n_blocks);
+    bool cut = !fn->open_jump && !fn->has_calls_to_self;
+    for (uint32_t i = 0; i < fn->n_blocks; i++)
+        all[i] = true;
+    const uint32_t *part = find_cycles(placer->ctx->scratch, fn, all);
+    for (uint32_t i = 0; i < fn->n_blocks; i++) {
+        if (part[i] != NO_CYCLE && (fn->blocks[i].facts & BLOCK_HOT) != 0)
+            hot[part[i]] = true;
+    }
+    for (uint32_t i = 0; i < fn->n_blocks && cut; i++) {
+        const Block *block = &fn->blocks[i];
+        if (part[i] == NO_CYCLE || !hot[part[i]])
+            continue;
+        for (uint32_t s = 0; s < block->n_succ && cut; s++) {
+            BlockId to = block->succ[s].to;
+            if (is_block(to) && to.i <= i && part[to.i] == part[i])
+                cut = patch_head(placer, func_block(fn, to));
+        }
+    }
+    return cut;
 }
 
 static void add_patch(Context *ctx, const Func *fn, const Block *block, const PatchSite *site)
@@ -258,10 +290,10 @@ Status place_blocks(Context *ctx, Func *fn, PassStats *stats, Error *err)
     placer.state = arena_many(ctx->scratch, uint8_t, fn->n_blocks);
     placer.sites = arena_many(ctx->scratch, PatchSite, fn->n_blocks);
     placer.work = arena_many(ctx->scratch, uint32_t, fn->n_blocks);
-    fn->acyclic = is_acyclic(ctx->scratch, fn);
     patch_proof_add_func(ctx->proof, fn);
     find_entered(&placer);
     avoid_stranding(&placer);
+    fn->cut = cut_cycles(&placer);
     write_results(&placer, stats);
     return ST_OK;
 }

@@ -5,8 +5,8 @@
  *     pointer ──► f:  …  ret                              old jumps a call
  *
  * A function that is entered through pointers pays a jump at its patched entry each time. Where the
- * original code has no loop and takes no more jumps a call than the copy and that jump together,
- * the entry stays unpatched: pointers run the original, direct calls the copy. Calls that the
+ * original code takes no more jumps a call than the copy and that jump together, the entry stays
+ * unpatched: pointers run the original, direct calls the copy. Calls that the
  * original makes to patched entries count as jumps of the original. A copy that then nobody enters
  * is left out. Law 4 holds, since code without a cycle (cold paths included) cannot be stranded; so
  * the joins of such a function need no patch either, which the original's way through them would
@@ -43,21 +43,40 @@ static uint64_t bounces_of_original(const Plan *plan, const Func *fn)
     return bounces;
 }
 
+/* Executions that come into a loop at a patched head: they pay the jump there. */
+static uint64_t entries_of_loops(const Func *fn)
+{
+    uint64_t entries = 0;
+    for (uint32_t i = 0; i < fn->n_blocks; i++) {
+        const Block *block = &fn->blocks[i];
+        for (uint32_t s = 0; s < block->n_succ && !is_block(block->copy_of); s++) {
+            BlockId to = block->succ[s].to;
+            if (is_block(to) && to.i > i && (func_block(fn, to)->facts & BLOCK_HEAD) != 0)
+                entries += block->succ[s].count;
+        }
+    }
+    return entries;
+}
+
 /* True when calls through the original cost no more jumps than calls through the patch. */
 static bool original_is_as_good(const Context *ctx, const Plan *plan, const Func *fn)
 {
     uint64_t calls = profile_count_at(ctx->counts, fn->entry);
-    uint64_t before = func_taken_in_original(fn) + bounces_of_original(plan, fn);
+    uint64_t before =
+        func_taken_in_original(fn) + bounces_of_original(plan, fn) + entries_of_loops(fn);
     uint64_t after = func_taken_in_layout(fn);
-    return fn->acyclic && calls > 0 && before <= after + calls;
+    return fn->cut && calls > 0 && before <= after + calls;
 }
 
-static void drop_patches(Plan *plan, FuncId fn)
+/* Leaves the function the patches that cut its loops, if any. */
+static void drop_patches(Plan *plan, const Func *fn, bool all)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < plan->n_patches; i++) {
-        if (plan->patches[i].fn.i != fn.i)
-            plan->patches[kept++] = plan->patches[i];
+        const Patch *patch = &plan->patches[i];
+        bool head = patch->fn.i == fn->id.i && (func_block(fn, patch->to)->facts & BLOCK_HEAD) != 0;
+        if (patch->fn.i != fn->id.i || (head && !all))
+            plan->patches[kept++] = *patch;
     }
     plan->n_patches = kept;
 }
@@ -74,8 +93,9 @@ void settle_entries(Context *ctx, Plan *plan)
         bool entered_directly = patch->count < profile_count_at(ctx->counts, fn->entry);
         plan->stats.entries_left++;
         plan->stats.entries_left_calls += patch->count;
-        drop_patches(plan, fn->id);
-        if (!entered_directly)
+        bool has_loop = entries_of_loops(fn) > 0;
+        drop_patches(plan, fn, !entered_directly && !has_loop);
+        if (!entered_directly && !has_loop)
             fn->n_layout = fn->n_cold = 0;
     }
 }
