@@ -61,7 +61,7 @@ static const ProfileModule **modules_by_share(Arena *arena, const Profile *profi
     for (uint32_t i = 0; i < profile->n_modules; i++)
         sorted[i] = &profile->modules[i];
     if (profile->n_modules > 1)
-        qsort(sorted, profile->n_modules, sizeof *sorted, order_shares);
+        qsort(sorted, profile->n_modules, sizeof(const ProfileModule *), order_shares);
     return sorted;
 }
 

@@ -15,6 +15,7 @@
 #include "core/insn.h"
 #include "core/profile_parts.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -124,13 +125,19 @@ static Target locate(const Build *build, uint32_t map, uint64_t address)
     return (Target){ MODULE_NONE, address };
 }
 
+static BuildModule *module_at(const Build *build, uint32_t index)
+{
+    assert(build->modules != NULL && index < build->n_modules);
+    return &build->modules[index];
+}
+
 /* ---- edges -------------------------------------------------------------------------------- */
 
 static void add_leader(Build *build, Target target)
 {
     if (target.module == MODULE_NONE)
         return;
-    BuildModule *module = &build->modules[target.module];
+    BuildModule *module = module_at(build, target.module);
     module->leaders = arena_grow(build->scratch, module->leaders, &module->leaders_cap,
                                  module->n_leaders + 1, sizeof *module->leaders);
     module->leaders[module->n_leaders++] = target.addr;
@@ -138,7 +145,7 @@ static void add_leader(Build *build, Target target)
 
 static void add_entry(Build *build, EdgeKind kind, Target target, uint64_t count)
 {
-    BuildModule *module = &build->modules[target.module];
+    BuildModule *module = module_at(build, target.module);
     module->entries = arena_grow(build->scratch, module->entries, &module->entries_cap,
                                  module->n_entries + 1, sizeof *module->entries);
     module->entries[module->n_entries++] = (ProfileEdge){
@@ -158,7 +165,7 @@ static void add_edge(Build *build, EdgeKind kind, Target from, Target to, uint64
         add_entry(build, kind, to, count);
     if (from.module == MODULE_NONE)
         return;
-    BuildModule *module = &build->modules[from.module];
+    BuildModule *module = module_at(build, from.module);
     module->edges = arena_grow(build->scratch, module->edges, &module->edges_cap,
                                module->n_edges + 1, sizeof *module->edges);
     module->edges[module->n_edges++] = (ProfileEdge){
@@ -248,7 +255,7 @@ static const uint8_t *decode_sizes(Build *build, const LiveBlock *block, uint64_
 
 static void add_run(Build *build, const LiveBlock *block, Target start, uint64_t count)
 {
-    BuildModule *module = &build->modules[start.module];
+    BuildModule *module = module_at(build, start.module);
     Run run = { .start = start.addr,
                 .size = block->size,
                 .n_insns = block->n_insns,

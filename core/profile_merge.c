@@ -93,7 +93,7 @@ static void add_profile(Merge *merge, const Profile *profile)
         if (strcmp(module->path, into->path) < 0)
             into->path = module->path;
         into->parts = arena_grow(merge->scratch, into->parts, &into->parts_cap, into->n_parts + 1,
-                                 sizeof *into->parts);
+                                 sizeof(const ProfileModule *));
         into->numbers = arena_grow(merge->scratch, into->numbers, &into->numbers_cap,
                                    into->n_parts + 1, sizeof *into->numbers);
         into->numbers[into->n_parts] = numbers;
@@ -208,7 +208,7 @@ static void merge_modules(Merge *merge, Profile *out)
     for (size_t i = 0; i < merge->n_modules; i++)
         sorted[i] = &merge->modules[i];
     if (merge->n_modules > 1)
-        qsort(sorted, merge->n_modules, sizeof *sorted, order_modules);
+        qsort(sorted, merge->n_modules, sizeof(MergeModule *), order_modules);
     for (size_t i = 0; i < merge->n_modules; i++)
         sorted[i]->index = (uint32_t)i;
     out->n_modules = (uint32_t)merge->n_modules;

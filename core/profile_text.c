@@ -14,6 +14,7 @@
  */
 #include "core/profile_parts.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,6 +66,7 @@ static const char *next_word(TextReader *reader)
     size_t len = strcspn(at, " \t");
     char *word = arena_alloc(reader->arena, len + 1);
     memcpy(word, at, len);
+    word[len] = '\0';
     reader->at = at + len;
     return word;
 }
@@ -78,6 +80,7 @@ static const char *rest_of_line(TextReader *reader)
         len--;
     char *rest = arena_alloc(reader->arena, len + 1);
     memcpy(rest, at, len);
+    rest[len] = '\0';
     reader->at = at + strlen(at);
     return rest;
 }
@@ -396,7 +399,7 @@ static int remark_order(const void *left, const void *right)
 /* qsort that takes an empty array without a pointer. */
 static void sort_array(void *array, size_t n, size_t size, int (*order)(const void *, const void *))
 {
-    if (n > 1)
+    if (array != NULL && n > 1)
         qsort(array, n, size, order);
 }
 
@@ -412,6 +415,7 @@ static Status finish_text(TextReader *reader, const Profile **out, Error *err)
 {
     Profile *profile = arena_copy(reader->arena, &reader->profile, sizeof reader->profile);
     profile->modules = arena_many(reader->arena, ProfileModule, profile->n_modules);
+    assert(profile->n_modules == 0 || reader->modules != NULL);
     for (uint32_t i = 0; i < profile->n_modules; i++) {
         profile->modules[i] = reader->modules[i].module;
         sort_module(&profile->modules[i]);
@@ -437,6 +441,7 @@ Status profile_read_text(Arena *arena, const char *path, Bytes file, const Profi
                     "a zero byte in text");
     char *text = arena_alloc(arena, file.len + 1);
     memcpy(text, file.data, file.len);
+    text[file.len] = '\0';
     reader.file_start = text;
     for (char *line = text; line != NULL;) {
         char *end = strchr(line, '\n');
