@@ -416,7 +416,7 @@ static Status finish_text(TextReader *reader, const Profile **out, Error *err)
     Profile *profile = arena_copy(reader->arena, &reader->profile, sizeof reader->profile);
     profile->modules = arena_many(reader->arena, ProfileModule, profile->n_modules);
     assert(profile->n_modules == 0 || reader->modules != NULL);
-    for (uint32_t i = 0; i < profile->n_modules; i++) {
+    for (uint32_t i = 0; i < profile->n_modules && reader->modules != NULL; i++) {
         profile->modules[i] = reader->modules[i].module;
         sort_module(&profile->modules[i]);
     }

@@ -122,8 +122,8 @@ typedef struct Func {
     bool open_any; /* one of these computes its target: any instruction may be it; else only blocks
                       with BLOCK_ESCAPES may be */
     bool has_calls_to_self;
-    bool cut; /* no way through the original leads back to a hot block but over a patched BLOCK_HEAD;
-                 set by place_blocks */
+    bool cut;     /* no way through the original leads back to a hot block but over a patched
+                     BLOCK_HEAD;     set by place_blocks */
     Arena *arena; /* where its arrays live */
 } Func;
 

@@ -175,10 +175,46 @@ static Status restore(Machine *machine, Error *err)
     return ST_OK;
 }
 
+/* Instructions that give one register a rule. */
+static void run_rule_insn(Machine *machine, const CfaInsn *insn, uint64_t factored)
+{
+    UnwindRule saved = { .kind = RULE_OFFSET, .value = (int64_t)factored };
+    switch (insn->op) {
+    case CFA_RESTORE:
+    case CFA_RESTORE_EXTENDED:
+        restore_rule(machine, insn->reg);
+        return;
+    case CFA_UNDEFINED:
+        set_rule(machine, insn->reg, (UnwindRule){ .kind = RULE_UNDEFINED });
+        return;
+    case CFA_SAME_VALUE:
+        set_rule(machine, insn->reg, (UnwindRule){ .kind = RULE_SAME });
+        return;
+    case CFA_REGISTER:
+        set_register_rule(machine, insn);
+        return;
+    case CFA_EXPRESSION:
+        set_rule(machine, insn->reg, (UnwindRule){ .kind = RULE_EXPR, .expr = insn->expr });
+        return;
+    case CFA_VAL_EXPRESSION:
+        set_rule(machine, insn->reg, (UnwindRule){ .kind = RULE_VAL_EXPR, .expr = insn->expr });
+        return;
+    case CFA_GNU_NEGATIVE_OFFSET:
+        saved.value = (int64_t)-factored;
+        break;
+    case CFA_VAL_OFFSET:
+    case CFA_VAL_OFFSET_SF:
+        saved.kind = RULE_VAL_OFFSET;
+        break;
+    default: /* the three forms of "saved at CFA + offset" */
+        break;
+    }
+    set_rule(machine, insn->reg, saved);
+}
+
 static Status run_insn(Machine *machine, const CfaInsn *insn, Error *err)
 {
     uint64_t factored = insn->value * (uint64_t)machine->cie->data_align;
-    UnwindRule saved = { .kind = RULE_OFFSET, .value = (int64_t)factored };
     switch (insn->op) {
     case CFA_NOP:
         return ST_OK;
@@ -212,39 +248,11 @@ static Status run_insn(Machine *machine, const CfaInsn *insn, Error *err)
     case CFA_GNU_ARGS_SIZE:
         machine->row.args_size = insn->value;
         return ST_OK;
-    case CFA_RESTORE:
-    case CFA_RESTORE_EXTENDED:
-        restore_rule(machine, insn->reg);
+    default:
+        run_rule_insn(machine, insn, factored);
         return ST_OK;
-    case CFA_UNDEFINED:
-        set_rule(machine, insn->reg, (UnwindRule){ .kind = RULE_UNDEFINED });
-        return ST_OK;
-    case CFA_SAME_VALUE:
-        set_rule(machine, insn->reg, (UnwindRule){ .kind = RULE_SAME });
-        return ST_OK;
-    case CFA_REGISTER:
-        set_register_rule(machine, insn);
-        return ST_OK;
-    case CFA_EXPRESSION:
-        set_rule(machine, insn->reg, (UnwindRule){ .kind = RULE_EXPR, .expr = insn->expr });
-        return ST_OK;
-    case CFA_VAL_EXPRESSION:
-        set_rule(machine, insn->reg, (UnwindRule){ .kind = RULE_VAL_EXPR, .expr = insn->expr });
-        return ST_OK;
-    case CFA_GNU_NEGATIVE_OFFSET:
-        saved.value = (int64_t)-factored;
-        break;
-    case CFA_VAL_OFFSET:
-    case CFA_VAL_OFFSET_SF:
-        saved.kind = RULE_VAL_OFFSET;
-        break;
-    default: /* the three forms of "saved at CFA + offset" */
-        break;
     }
-    set_rule(machine, insn->reg, saved);
-    return ST_OK;
 }
-
 static Status run_program(Machine *machine, Bytes program, Error *err)
 {
     Cursor cursor = cursor_at(program, 0);

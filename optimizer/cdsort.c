@@ -186,6 +186,7 @@ static uint32_t pair_of(Sorter *sorter, uint32_t left, uint32_t right)
 
 static void pair_add_calls(Sorter *sorter, Pair *pair, const uint32_t *calls, size_t n)
 {
+    assert(pair != NULL);
     pair->calls = arena_grow(sorter->arena, pair->calls, &pair->cap_calls, pair->n_calls + n,
                              sizeof *pair->calls);
     memcpy(pair->calls + pair->n_calls, calls, n * sizeof *calls);

@@ -21,6 +21,7 @@
 #include "optimizer/code_entries.h"
 #include "optimizer/module_refs.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 enum { FUNC_SIZE_MAX = 4 << 20 };
@@ -186,6 +187,7 @@ static void enter_tables(Build *build, Walk *walk)
             uint32_t target = code_at(&build->code, fn->tables[i].entries[j]);
             if (target == CODE_NONE)
                 continue; /* find_tables has judged it */
+            assert(build->code.facts != NULL && build->code.marks != NULL);
             build->code.facts[target] |= BLOCK_TABLE;
             build->code.marks[target] |= CODE_LEADER;
             walk_from(build, walk, target);
@@ -315,6 +317,7 @@ static void make_blocks(Build *build)
             block->facts = code->facts[i];
             block->insns = insns;
         }
+        assert(block != NULL); /* what is reached first is a leader */
         *insns++ = code->insns[i];
         block->cap_insns = ++block->n_insns;
         block->size += code->insns[i].size;

@@ -198,7 +198,7 @@ static void enter_landing_pads(Entering *in, const Extent *extent)
         lsda_read(in->ctx->scratch, in->ctx->image, &unwind->fdes[extent->fde], &lsda, &err);
     if (status != ST_OK) {
         bool dynreloc = strstr(err.text, "lsda-dynreloc") != NULL;
-        status = refuse(in->fn, dynreloc ? REFUSED_LSDA_DYNRELOC : REFUSED_LSDA, "%s", err.text);
+        (void)refuse(in->fn, dynreloc ? REFUSED_LSDA_DYNRELOC : REFUSED_LSDA, "%s", err.text);
         return;
     }
     for (uint32_t i = 0; i < lsda->n_sites; i++)

@@ -66,6 +66,7 @@ static uint32_t pair_of(Layout *layout, uint32_t left, uint32_t right)
 
 static void pair_add_edges(Layout *layout, Pair *pair, const uint32_t *edges, size_t n)
 {
+    assert(pair != NULL);
     pair->edges = arena_grow(layout->arena, pair->edges, &pair->cap_edges, pair->n_edges + n,
                              sizeof *pair->edges);
     memcpy(pair->edges + pair->n_edges, edges, n * sizeof *edges);
@@ -93,6 +94,7 @@ static void move_pairs(Layout *layout, uint32_t into, uint32_t from)
         pair_add_edges(layout, &layout->pairs[inside], old->edges, old->n_edges);
     }
     for (size_t i = 0; i < gone->n_pairs; i++) {
+        assert(layout->pairs != NULL);
         uint32_t number = gone->pairs[i];
         uint32_t other = layout->pairs[number].left == from ? layout->pairs[number].right
                                                             : layout->pairs[number].left;
@@ -207,6 +209,7 @@ static void merge_by_gain(Layout *layout)
         for (uint32_t i = 0; i < layout->n_live; i++) {
             const Chain *chain = &layout->chains[layout->live[i]];
             for (size_t p = 0; p < chain->n_pairs; p++) {
+                assert(layout->pairs != NULL);
                 if (layout->pairs[chain->pairs[p]].left == layout->live[i])
                     consider_pair(layout, &layout->pairs[chain->pairs[p]], &best);
             }

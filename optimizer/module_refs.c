@@ -246,7 +246,7 @@ static void sort_inward(Arena *arena, ModuleRefs *refs, const ProfileModule *cou
     for (uint32_t i = 0; i < counts->n_entries; i++)
         refs->inward[refs->n_inward++] = &counts->entries[i];
     if (refs->n_inward > 0)
-        qsort(refs->inward, refs->n_inward, sizeof refs->inward[0], by_edge_target);
+        qsort(refs->inward, refs->n_inward, sizeof(ProfileEdge *), by_edge_target);
 }
 
 const ModuleRefs *module_refs_read(Arena *arena, const Image *image, const UnwindTable *unwind,

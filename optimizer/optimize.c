@@ -30,7 +30,7 @@ static uint64_t find_hot_count(Arena *scratch, const ProfileModule *counts)
     double covered = 0, wanted = (double)profile_instructions(counts) * HOT_SHARE / HOT_WHOLE;
     for (uint32_t i = 0; i < counts->n_blocks; i++)
         blocks[i] = &counts->blocks[i];
-    qsort(blocks, counts->n_blocks, sizeof *blocks, by_count_down);
+    qsort(blocks, counts->n_blocks, sizeof(ProfileBlock *), by_count_down);
     for (uint32_t i = 0; i < counts->n_blocks; i++) {
         covered += (double)blocks[i]->count * blocks[i]->n_insns;
         if (covered >= wanted)

@@ -118,9 +118,9 @@ static Status make_absolute(const char *path, char out[PATH_MAX], Error *err)
     char folder[PATH_MAX] = "";
     if (path[0] != '/' && getcwd(folder, sizeof folder) == NULL)
         return FAIL(err, ST_IO, NOWHERE, "the working directory is unknown: %s", strerror(errno));
-    if (strlen(folder) + 1 + strlen(path) >= PATH_MAX)
+    int n = snprintf(out, PATH_MAX, "%s%s%s", folder, path[0] != '/' ? "/" : "", path);
+    if (n < 0 || n >= PATH_MAX)
         return FAIL(err, ST_IO, at_file(path), "the path is longer than %d bytes", PATH_MAX - 1);
-    sprintf(out, "%s%s%s", folder, path[0] != '/' ? "/" : "", path);
     return ST_OK;
 }
 
