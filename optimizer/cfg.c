@@ -198,6 +198,7 @@ static void enter_tables(Build *build, Walk *walk)
 static Status refuse_bad_target(Build *build, Vaddr target, const char *who, Vaddr from)
 {
     uint32_t over = code_over(&build->code, target);
+    assert(build->code.marks != NULL);
     bool reached = over != CODE_NONE && (build->code.marks[over] & CODE_REACHED) != 0;
     if (vaddr_is_none(from))
         return refuse(build->fn, reached ? REFUSED_OVERLAP : REFUSED_DISAGREE,

@@ -202,18 +202,26 @@ static void drop_dead(Layout *layout)
     layout->n_live = kept;
 }
 
+/* Every pair is looked at from its left chain. */
+static Choice best_choice(Layout *layout)
+{
+    Choice best = { { 0, 0, MERGE_X_Y }, UINT32_MAX, UINT32_MAX };
+    for (uint32_t i = 0; i < layout->n_live; i++) {
+        const Chain *chain = &layout->chains[layout->live[i]];
+        for (size_t p = 0; p < chain->n_pairs; p++) {
+            assert(layout->pairs != NULL);
+            Pair *pair = &layout->pairs[chain->pairs[p]];
+            if (pair->left == layout->live[i])
+                consider_pair(layout, pair, &best);
+        }
+    }
+    return best;
+}
+
 static void merge_by_gain(Layout *layout)
 {
     for (;;) {
-        Choice best = { { 0, 0, MERGE_X_Y }, UINT32_MAX, UINT32_MAX };
-        for (uint32_t i = 0; i < layout->n_live; i++) {
-            const Chain *chain = &layout->chains[layout->live[i]];
-            for (size_t p = 0; p < chain->n_pairs; p++) {
-                assert(layout->pairs != NULL);
-                if (layout->pairs[chain->pairs[p]].left == layout->live[i])
-                    consider_pair(layout, &layout->pairs[chain->pairs[p]], &best);
-            }
-        }
+        Choice best = best_choice(layout);
         if (best.gain.score <= TSP_EPSILON)
             return;
         merge_chains(layout, best.x, best.y, best.gain.offset, (MergeWay)best.gain.way);

@@ -69,7 +69,7 @@ done
 if [ "${1:-all}" = all ]; then
     [ -f build/clang/compile_commands.json ] || cmake --preset clang > /dev/null
     sources '*.c' ':!tests/*' ':!profiler/*' |
-        xargs -P "$(nproc)" -n 1 clang-tidy-14 --quiet -p build/clang 2> /dev/null |
+        xargs -P "$(nproc)" -n 1 clang-tidy-14 --quiet -p build/clang --extra-arg=-UNDEBUG 2> /dev/null |
         grep -E 'warning:|error:' | sed "s|$PWD/||" | sort -u >> "$out"
 fi
 
