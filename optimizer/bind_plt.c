@@ -91,7 +91,8 @@ static void add_succ(Func *fn, BlockId from, BlockId to, SuccKind kind, uint64_t
 {
     Block *block = func_block(fn, from);
     Succ *succ = arena_many(fn->arena, Succ, block->n_succ + 1);
-    memcpy(succ, block->succ, block->n_succ * sizeof *succ);
+    for (uint32_t i = 0; i < block->n_succ; i++)
+        succ[i] = block->succ[i];
     succ[block->n_succ++] = (Succ){ to, fn->entry, count, (uint8_t)kind };
     block->succ = succ;
 }

@@ -142,7 +142,7 @@ static void rewrite_and_check(Arena *arena, const Job *job, const Image *image, 
     if (!is_clear(job, status, &err) || status != ST_OK)
         return;
     status = image_from_bytes(arena, "output", bytes, &output, &err);
-    if (status == ST_OK)
+    if (status == ST_OK && plan->n_regions > 0) /* without one the output is a copy of the input */
         status = check_output(arena, image, output, &report, &err);
     if (status != ST_OK) {
         err.status = ST_BUG;
