@@ -30,6 +30,7 @@ enum { DEFAULT_PAIRS = 41, MAX_PAIRS = 100000, BOOTSTRAP_SEED = 1 };
  * either time alone may be: the kernel splits user from system time by sampling.
  */
 static const double slower_below = 0.99;
+static const double short_run = 0.1; /* seconds: below, the cost of starting is what is measured */
 
 typedef struct CompareOptions {
     uint64_t pairs;
@@ -220,8 +221,9 @@ static void conclude(Comparison *comparison)
         return;
     comparison->wall = ratio_interval(arena, before->wall, after->wall, comparison->pairs);
     comparison->user = ratio_interval(arena, before->user, after->user, comparison->pairs);
-    comparison->slower =
-        comparison->wall.high < slower_below && comparison->user.high < slower_below;
+    comparison->too_short = statistics_median(arena, before->wall, comparison->pairs) < short_run;
+    comparison->slower = !comparison->too_short && comparison->wall.high < slower_below &&
+                         comparison->user.high < slower_below;
 }
 
 static Status run_all(Comparison *comparison, bool no_model, Error *err)
@@ -284,7 +286,8 @@ const Verb verb_compare = {
         "Standard input, when it is a file or a pipe, is read once and fed to every run.\n"
         "\n"
         "Fewer than 41 pairs of runs of half a second show only noise on most machines.\n"
-        "Exit status 1: results differ, or AFTER is slower (both whole intervals below 0.99).\n",
+        "Exit status 1: results differ, or AFTER is slower (both whole intervals below\n"
+        "0.99; runs under 0.1 s are not judged).\n",
     .options = compare_options,
     .options_size = sizeof(CompareOptions),
     .options_default = &compare_defaults,

@@ -47,7 +47,8 @@ typedef struct Comparison {
     const char *difference; /* NULL: output and status were equal in every run */
     Interval wall;          /* of the ratios before/after, pair by pair */
     Interval user;
-    bool slower; /* the answer is no: see compare.c */
+    bool too_short; /* runs of so little time that they are not judged */
+    bool slower;    /* the answer is no: see compare.c */
 } Comparison;
 
 /* Runs the side's command under the process VM; adds to `out` what it counted. */

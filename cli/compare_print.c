@@ -15,8 +15,6 @@
 #define RED "\033[31m"
 #define PLAIN "\033[0m"
 
-static const double short_run = 0.1; /* seconds */
-
 /* ---- rows ----------------------------------------------------------------------------------- */
 
 static double per_thousand(uint64_t misses, uint64_t instructions)
@@ -188,7 +186,7 @@ static void print_measured(const Comparison *comparison)
             counter_median(comparison, AFTER, i, &right))
             print_row(comparison, perf_counter_names[i], left, right, 0);
     }
-    if (statistics_median(comparison->command->arena, before->wall, comparison->pairs) < short_run)
+    if (comparison->too_short)
         puts("  (runs this short show little but the cost of starting)");
     print_row(comparison, "peak memory, KiB", (double)before->peak_bytes / 1024,
               (double)after->peak_bytes / 1024, 0);
