@@ -10,8 +10,6 @@
 
 #include "profiler/profiler.h"
 
-#include <string.h>
-
 typedef struct ProfileVerbOptions {
     const char *out;
     const char *engine;
@@ -30,8 +28,9 @@ static Status run_profile(Command *command, const void *options_given, Error *er
     };
     if (command->n_rest == 0)
         return usage_error(command, err, "wants a program to run");
-    if (strcmp(given->engine, "threaded") != 0)
-        return usage_error(command, err, "no engine '%s'; there is: threaded", given->engine);
+    if (!profiler_has_engine(given->engine))
+        return usage_error(command, err, "no engine '%s'; there is: %s", given->engine,
+                           profiler_engines());
     return profiler_exec(&options, command->rest, err);
 }
 

@@ -20,7 +20,7 @@
 
 #define LIVE_MAGIC UINT64_C(0x3145564c4e505352) /* "RSPNLVE1" */
 enum {
-    LIVE_VERSION = 1,
+    LIVE_VERSION = 2,
     LIVE_CHUNKS = 16384,
     LIVE_PATH_MAX = 456,
 };
@@ -31,6 +31,7 @@ typedef enum LiveChunkKind {
     LIVE_BLOCKS,   /* LiveBlock records */
     LIVE_EDGES,    /* LiveEdge records */
     LIVE_COUNTERS, /* uint64_t, counter ids [first, first + size / 8) */
+    LIVE_SUMS,     /* LiveSum records */
 } LiveChunkKind;
 
 typedef struct LiveChunk {
@@ -59,6 +60,7 @@ typedef struct LiveHeader {
     uint64_t n_blocks;
     uint64_t n_edges;
     uint64_t n_counters; /* ids handed out */
+    uint64_t n_sums;
     char command[LIVE_PATH_MAX];
 } LiveHeader;
 
@@ -116,10 +118,21 @@ typedef struct LiveEdge {
     uint32_t spare;
 } LiveEdge;
 
+/*
+ * What a reader adds: value(to) += value(from), for all records in reverse order of their index. So
+ * a trace in the code cache counts its exits only: its records stand in the order of its blocks,
+ * and a counter that no thread owns (always 0 in the file) carries the sum of what lies behind.
+ */
+typedef struct LiveSum {
+    uint32_t to; /* counter ids */
+    uint32_t from;
+} LiveSum;
+
 _Static_assert(sizeof(LiveChunk) == 32, "LiveChunk is a file format");
 _Static_assert(sizeof(LiveHeader) <= 4096, "LiveHeader fits its page");
 _Static_assert(sizeof(LiveMap) == 512, "LiveMap is a file format");
 _Static_assert(sizeof(LiveBlock) == 40, "LiveBlock is a file format");
 _Static_assert(sizeof(LiveEdge) == 24, "LiveEdge is a file format");
+_Static_assert(sizeof(LiveSum) == 8, "LiveSum is a file format");
 
 #endif

@@ -6,10 +6,26 @@
 #include "profiler/options.h"
 #include "profiler/text.h"
 
+static const char *const engine_names[] = { [ENGINE_SWITCH] = "switch",
+                                            [ENGINE_INDIRECT] = "indirect",
+                                            [ENGINE_THREADED] = "threaded",
+                                            [ENGINE_TRANSLATE] = "translate",
+                                            [ENGINE_AUTO] = "auto" };
+
+static bool read_engine(const char *name, Engine *engine)
+{
+    for (unsigned i = 0; i <= ENGINE_AUTO; i++) {
+        if (text_equal(name, engine_names[i]))
+            return *engine = (Engine)i, true;
+    }
+    return false;
+}
+
 bool options_read(VmOptions *options, Start *start, char *const *argv, const char **problem)
 {
     const char *value;
     uint64_t i = 1;
+    options->engine = ENGINE_THREADED;
     for (; argv[i] != NULL && !text_equal(argv[i], "--"); i++) {
         const char *word = argv[i];
         if ((value = text_after(word, "--out=")) != NULL)
@@ -26,6 +42,11 @@ bool options_read(VmOptions *options, Start *start, char *const *argv, const cha
             start->name = value;
         else if ((value = text_after(word, "--run=")) != NULL)
             options->run = text_parse(&value, 16);
+        else if ((value = text_after(word, "--engine=")) != NULL &&
+                 read_engine(value, &options->engine))
+            continue;
+        else if (text_equal(word, "--values"))
+            options->values = true;
         else if (text_equal(word, "--no-follow"))
             options->no_follow = true;
         else if (text_equal(word, "--first"))
@@ -82,6 +103,9 @@ size_t options_to_argv(const VmOptions *options, const char *name, OptionText *t
     put_word(&words, "--model=", options->model_out);
     put_word(&words, "--run=", run.bytes);
     put_word(&words, "--name=", name);
+    put_word(&words, "--engine=", engine_names[options->engine]);
+    if (options->values)
+        put_word(&words, "--values", "");
     if (options->no_follow)
         put_word(&words, "--no-follow", "");
     if (options->is_child)

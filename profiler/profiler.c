@@ -124,6 +124,30 @@ static Status make_absolute(const char *path, char out[PATH_MAX], Error *err)
     return ST_OK;
 }
 
+/* ---- engines ------------------------------------------------------------------------------ */
+
+static const char *const engine_names[] = { "threaded" };
+
+const char *profiler_engines(void)
+{
+    static char names[64];
+    names[0] = '\0';
+    for (size_t i = 0; i < sizeof engine_names / sizeof engine_names[0]; i++) {
+        strcat(names, i == 0 ? "" : ", ");
+        strcat(names, engine_names[i]);
+    }
+    return names;
+}
+
+bool profiler_has_engine(const char *name)
+{
+    for (size_t i = 0; i < sizeof engine_names / sizeof engine_names[0]; i++) {
+        if (strcmp(name, engine_names[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* ---- the command line --------------------------------------------------------------------- */
 
 static Status add_path(Words *words, const char *key, const char *path, Error *err)
@@ -147,6 +171,9 @@ static Status build_words(const ProfileOptions *options, Words *words, Error *er
     add(words, "--zydis=%s", zydis);
     add(words, "--run=%" PRIx64, run);
     add(words, "--first");
+    add(words, "--engine=%s", options->engine);
+    if (options->values)
+        add(words, "--values");
     if (options->no_follow)
         add(words, "--no-follow");
     if (!options->no_profile) {
@@ -177,9 +204,9 @@ Status profiler_exec(const ProfileOptions *options, char *const argv[], Error *e
         n_args++;
     if (n_args == 0)
         return FAIL(err, ST_REFUSED, NOWHERE, "no program to run");
-    if (options->engine != NULL && strcmp(options->engine, "threaded") != 0)
-        return FAIL(err, ST_REFUSED, NOWHERE, "no engine of the name '%s' (there is: threaded)",
-                    options->engine);
+    if (!profiler_has_engine(options->engine))
+        return FAIL(err, ST_REFUSED, NOWHERE, "no engine of the name '%s' (there is: %s)",
+                    options->engine, profiler_engines());
     TRY(find_program(argv[0], program, err));
     words.n = 0;
     TRY(build_words(options, &words, err));

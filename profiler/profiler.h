@@ -12,13 +12,18 @@
 
 typedef struct ProfileOptions {
     const char *out;    /* profile path */
-    const char *engine; /* "threaded" */
+    const char *engine; /* one of profiler_engines */
+    bool values;        /* record values, too */
     bool no_follow;     /* children run natively */
     bool model;         /* also run the front-end model, written to model_out at each exit */
     const char *model_out;
     bool fixed_addresses; /* ADDR_NO_RANDOMIZE for the guest */
     bool no_profile;      /* count nothing in a file (compare's model runs, tests) */
 } ProfileOptions;
+
+/* The engines that there are, for people: "threaded, ...". */
+const char *profiler_engines(void);
+bool profiler_has_engine(const char *name);
 
 /*
  * Replaces this process by `respin-vm` running the guest: same pid, terminal, signals. At the end

@@ -74,7 +74,13 @@ typedef struct Cpu {
     uint32_t came_back;     /* …and the counter of its going on there; 0: none is due */
     const Op *missed;       /* an indirect branch whose target held no code; NULL: none… */
     uint64_t missed_pc;     /* …and the target: its edge is counted if interp_run goes on there */
-    void *targets; /* cache of indirect targets: private to the interp side, made on first use */
+    void *targets;    /* cache of indirect targets: private to the interp side, made on first use */
+    uint64_t gs_base; /* the guest's, when the engine keeps host GS (vm_keeps_gs) */
+    struct {
+        const struct Block *block; /* interp_run finishes this block from cpu.pc on without counting
+                                      it again; NULL: starts a block as always */
+        uint32_t insn;             /* first instruction that was not executed */
+    } tail;
 } Cpu;
 
 /* Why interp_run came back. cpu.pc, registers and flags are exact. */
@@ -95,7 +101,17 @@ typedef struct CodeMap {
     bool checked;  /* writable or shared: compare bytes at block entry */
 } CodeMap;
 
+typedef enum Engine {
+    ENGINE_SWITCH,    /* decode and dispatch, each time */
+    ENGINE_INDIRECT,  /* the same, each routine finds the next */
+    ENGINE_THREADED,  /* decoded once into records */
+    ENGINE_TRANSLATE, /* code cache from the first execution on */
+    ENGINE_AUTO,      /* threaded until a block is warm, then the code cache */
+} Engine;
+
 typedef struct VmOptions {
+    Engine engine;
+    bool values;           /* record values, too */
     const char *out;       /* absolute path of the live profile; NULL: none */
     const char *respin;    /* absolute path of respin, for the end; NULL: just exit */
     const char *vm;        /* absolute path of respin-vm, for execve of children */
@@ -121,6 +137,12 @@ typedef struct Thread {
         *model; /* this thread's, made by threads.c; NULL: not running the front-end model */
     struct ThreadOs *os; /* profiler/thread.h; system side only */
 } Thread;
+
+/* Host GS belongs to the VM: guest GS is emulated. */
+static inline bool vm_keeps_gs(const Vm *vm)
+{
+    return vm->options.engine >= ENGINE_TRANSLATE;
+}
 
 extern Vm the_vm; /* the one exception to "no globals": signal handlers start from it */
 
@@ -162,6 +184,7 @@ bool map_find_code(uint64_t addr, CodeMap *out);
 uint32_t live_new_counters(uint32_t n);          /* first id; zero in every thread */
 uint32_t live_add_block(const LiveBlock *block); /* its index; block->map filled in by it */
 uint32_t live_add_edge(const LiveEdge *edge);
+void live_add_sum(LiveSum sum); /* in the order that LiveSum asks for */
 
 /* ---- raw system calls -------------------------------------------------------------------- */
 

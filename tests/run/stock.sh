@@ -2,7 +2,8 @@
 # Stock programs under the VM, and optimized from their own profile.
 #
 #   stock.sh BUILD [NAME…]      BUILD: folder with cli/respin; NAMEs of tests/workloads/workload.sh
-#   SCALE=0.1                   size of the work (1: at least 2 s native each)
+#   SCALE=0.1                   size of the work (2.5: at least 2 s native each)
+#   LEAST=0                     seconds of native time that a training run has to take
 #   VARIANTS="default …"        of: default all reverse random1 random2 random3; empty: VM only
 #   KEEP=dir                    keeps inputs, profiles and outputs there
 #
@@ -17,6 +18,7 @@ shift
 work=$here/../workloads/workload.sh
 respin=$build/cli/respin
 scale=${SCALE:-0.1}
+least=${LEAST:-0}
 variants=${VARIANTS-default all reverse random1 random2 random3}
 dir=${KEEP:-$(mktemp -d)}
 mkdir -p "$dir"
@@ -57,10 +59,19 @@ EOF
     echo "$dir/$1/prefix"
 }
 
+# User and system time of a workload's native run, its children's included.
+native_time() { # NAME
+    ( run_to "$dir/$1/native.train" "$1" train; times > "$dir/$1/times" )
+    tail -1 "$dir/$1/times" | awk '{ split($1, u, /[ms]/); split($2, k, /[ms]/)
+        printf "%.2f", 60 * (u[1] + k[1]) + u[2] + k[2] }'
+}
+
 profile_one() { # NAME
     name=$1
     rm -rf "$dir/$name"/slot.* "$dir/$name"/*.rsp
-    run_to "$dir/$name/native.train" "$name" train
+    time=$(native_time "$name")
+    awk "BEGIN { exit !($time >= $least) }"
+    verdict "$name" "$time s native, at least $least" $?
     PRE=$(profiling_prefix "$name") run_to "$dir/$name/vm.train" "$name" train
     cmp -s "$dir/$name/native.train" "$dir/$name/vm.train"
     verdict "$name" "same output and status under the VM" $?

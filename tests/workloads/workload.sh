@@ -2,7 +2,7 @@
 # Deterministic work for stock programs: the catalogue that run tests and benches share.
 #
 #   workload.sh list                             names, one a line
-#   workload.sh setup NAME DIR [SCALE]           makes the inputs in DIR (SCALE 1: about 2 s native)
+#   workload.sh setup NAME DIR [SCALE]           makes the inputs in DIR (SCALE 2.5: at least 2 s native)
 #   workload.sh run NAME DIR train|ref [PROGRAM] runs it; output and the hashes of written files go
 #                                                to standard output; PRE holds words to put before
 #                                                the program (respin profile …); PROGRAM replaces the
@@ -72,8 +72,11 @@ text() {
 setup_c() {
     if awk "BEGIN { exit !($3 < 0.5) }"; then
         train='IMAGE_RESIZE:stb_image_resize SPRINTF:stb_sprintf' ref='TRUETYPE:stb_truetype'
-    else
+    elif awk "BEGIN { exit !($3 < 1.5) }"; then
         train='TRUETYPE:stb_truetype' ref='IMAGE:stb_image SPRINTF:stb_sprintf'
+    else
+        train='TRUETYPE:stb_truetype IMAGE_RESIZE:stb_image_resize SPRINTF:stb_sprintf'
+        ref='IMAGE:stb_image IMAGE_WRITE:stb_image_write DXT:stb_dxt'
     fi
     for set in train ref; do
         eval "parts=\$$set"
@@ -112,7 +115,8 @@ setup() {
     case $name in
     cc1) setup_c "$dir" gcc "$scale" ;;
     clang) setup_c "$dir" clang-14 "$scale" ;;
-    gitlog | gitgc) setup_git "$dir" "$scale" ;;
+    gitlog) setup_git "$dir" "$scale" ;;
+    gitgc) setup_git "$dir" "$(scaled "$scale" 2.5)" ;;
     esac
 }
 
