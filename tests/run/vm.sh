@@ -43,4 +43,7 @@ for source in "$SOURCE"/tests/run/guests/*.c; do
         rm -f ./*.rsp.*
     done
 done
+
+# The same under fire, by every engine, with counts held to those of a run without signals.
+RUNS=2 SIGNALS=12000 sh "$SOURCE/tests/stress/signals.sh" || failed=1
 exit $failed
