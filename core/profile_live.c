@@ -94,9 +94,8 @@ static Status read_records(LiveReader *reader, LiveChunkKind kind, const char *n
     return ST_OK;
 }
 
-/* Sums each counter over the threads' chunks. Counters beyond the file (its disk was full) are 0.
- */
-static void sum_counters(const LiveReader *reader, LiveData *out)
+/* Counters of which a chunk holds a part. */
+static uint64_t counters_in_chunks(const LiveReader *reader)
 {
     uint64_t most = 0;
     for (uint32_t i = 0; i < reader->header.n_chunks; i++) {
@@ -105,8 +104,29 @@ static void sum_counters(const LiveReader *reader, LiveData *out)
             chunk->first + chunk->size / sizeof(uint64_t) > most)
             most = chunk->first + chunk->size / sizeof(uint64_t);
     }
-    if (most > reader->header.n_counters)
-        most = reader->header.n_counters;
+    return most < reader->header.n_counters ? most : reader->header.n_counters;
+}
+
+/*
+ * Counters that sums name may have no chunk yet (no thread owns them), but each byte of a file
+ * stands for less than one.
+ */
+static uint64_t counters_wanted(const LiveReader *reader, const LiveData *live, uint64_t most)
+{
+    for (uint32_t i = 0; i < live->n_sums; i++) {
+        const LiveSum *sum = &live->sums[i];
+        uint64_t last = sum->to > sum->from ? sum->to : sum->from;
+        if (last >= most && last < reader->file.len)
+            most = last + 1;
+    }
+    return most;
+}
+
+/* Sums each counter over the threads' chunks. Counters beyond the file (its disk was full) are 0.
+ */
+static void sum_counters(const LiveReader *reader, LiveData *out)
+{
+    uint64_t most = counters_wanted(reader, out, counters_in_chunks(reader));
     uint64_t *counters = arena_many(reader->arena, uint64_t, most);
     for (uint32_t i = 0; i < reader->header.n_chunks; i++) {
         const LiveChunk *chunk = &reader->chunks[i];
@@ -116,8 +136,25 @@ static void sum_counters(const LiveReader *reader, LiveData *out)
             counters[chunk->first + j] =
                 count_add(counters[chunk->first + j], load_u64(at + j * sizeof(uint64_t)));
     }
+    for (uint32_t i = out->n_sums; i-- > 0;)
+        if (out->sums[i].to < most && out->sums[i].from < most)
+            counters[out->sums[i].to] =
+                count_add(counters[out->sums[i].to], counters[out->sums[i].from]);
     out->counters = counters;
     out->n_counters = (uint32_t)most;
+}
+
+static Status check_sums(const LiveData *live, Error *err)
+{
+    for (uint32_t i = 0; i < live->n_sums; i++) {
+        const LiveSum *sum = &live->sums[i];
+        if (sum->to >= live->header.n_counters || sum->from >= live->header.n_counters)
+            return FAIL(err, ST_BAD_INPUT,
+                        ((Place){ live->path, "sums", (uint64_t)i * sizeof *sum }),
+                        "adds counter %u to counter %u (of %" PRIu64 ")", sum->from, sum->to,
+                        live->header.n_counters);
+    }
+    return ST_OK;
 }
 
 static Status check_maps(const LiveData *live, Error *err)
@@ -185,12 +222,14 @@ Status profile_parse_live(Arena *arena, const char *path, Bytes file, LiveData *
     const void *maps;
     const void *blocks;
     const void *edges;
+    const void *sums;
     TRY(read_records(&reader, LIVE_MAPS, "maps", header->n_maps, sizeof(LiveMap), &maps, err));
     TRY(read_records(&reader, LIVE_BLOCKS, "blocks", header->n_blocks, sizeof(LiveBlock), &blocks,
                      err));
     TRY(read_records(&reader, LIVE_EDGES, "edges", header->n_edges, sizeof(LiveEdge), &edges, err));
+    TRY(read_records(&reader, LIVE_SUMS, "sums", header->n_sums, sizeof(LiveSum), &sums, err));
     if (header->n_maps >= LIVE_NO_MAP || header->n_blocks > UINT32_MAX ||
-        header->n_edges > UINT32_MAX)
+        header->n_edges > UINT32_MAX || header->n_sums > UINT32_MAX)
         return FAIL(err, ST_BAD_INPUT, ((Place){ path, "header", 0 }), "more records than 32 bits");
     out->maps = maps;
     out->n_maps = (uint32_t)header->n_maps;
@@ -198,6 +237,9 @@ Status profile_parse_live(Arena *arena, const char *path, Bytes file, LiveData *
     out->n_blocks = (uint32_t)header->n_blocks;
     out->edges = edges;
     out->n_edges = (uint32_t)header->n_edges;
+    out->sums = sums;
+    out->n_sums = (uint32_t)header->n_sums;
+    TRY(check_sums(out, err));
     sum_counters(&reader, out);
     TRY(check_maps(out, err));
     TRY(check_blocks(out, err));

@@ -77,7 +77,8 @@ uint32_t profile_sum_edges(ProfileEdge *edges, uint32_t n,
 /* True when the key says nothing: [vdso], changed files. */
 bool profile_key_empty(const ImageKey *key);
 
-/* What one live file says, bounds checked: every index is inside its table, every run in its map.
+/*
+ * What one live file says, bounds checked: every index is inside its table, every run in its map.
  */
 typedef struct LiveData {
     const char *path;
@@ -88,7 +89,9 @@ typedef struct LiveData {
     uint32_t n_blocks;
     const LiveEdge *edges;
     uint32_t n_edges;
-    const uint64_t *counters; /* sums over threads */
+    const LiveSum *sums; /* already added to `counters` */
+    uint32_t n_sums;
+    const uint64_t *counters; /* sums over threads, and what LiveSums say */
     uint32_t n_counters;
 } LiveData;
 

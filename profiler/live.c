@@ -1,8 +1,8 @@
 /*
  * live.c: records and counters of the live profile, flat in memory and chunked in the file.
  *
- *   memory   header, directory | maps ....| blocks ........| edges .....| counters of each slot ..|
- *               |                  \           |      \
+ *   memory   header, directory | maps ....| blocks ........| edges .....| sums | area, counters of
+ *               |                  \           |      \                              each slot
  *   file     header, directory, chunk, chunk, chunk, chunk ...        in the order of their making
  *
  * Each series is one reserved range of addresses; chunks are mapped into it one after the other,
@@ -15,6 +15,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "profiler/live.h"
+#include "profiler/area.h"
 #include "profiler/live_file.h"
 #include "profiler/maps.h"
 #include "profiler/memory.h"
@@ -29,8 +30,8 @@ enum {
     SERIES_SHARE = 1024,
     COUNTERS_SHARE = 8192,
     LEAST_RANGE = 1 << 24,
-    DIRECTORY_STEP = 32 << 10, /* bytes of directory allocated at once */
-    N_RECORD_SERIES = 3,
+    DIRECTORY_STEP = 32 << 10,       /* bytes of directory allocated at once */
+    N_RECORD_SERIES = LIVE_SUMS + 1, /* by LiveChunkKind; two of them are no series of records */
 };
 
 /* One array: flat at `base`, `mapped` bytes of it usable, the first `in_file` of them in the file.
@@ -53,7 +54,7 @@ static struct {
     LiveChunk *directory;
     uint32_t n_chunks;
     uint64_t directory_end;         /* allocated */
-    Series series[N_RECORD_SERIES]; /* maps, blocks, edges */
+    Series series[N_RECORD_SERIES]; /* maps, blocks, edges, sums */
     ThreadOs *slots;
     uint64_t n_counters;
     uint64_t counters_capacity; /* bytes usable in every slot */
@@ -62,12 +63,14 @@ static struct {
 
 static Series *series_of(LiveChunkKind kind)
 {
-    return &live.series[kind - LIVE_MAPS];
+    return &live.series[kind];
 }
 
+/* Sums may name counters that have no place in the file from now on: none is published any more. */
 static void stop_file(void)
 {
     live.in_file = false;
+    series_of(LIVE_SUMS)->in_file = 0;
     live.header->flags |= LIVE_STOPPED;
     vm_say("the profile cannot grow (disk full, or its folder cannot be written): counting of new "
            "code stops, the program goes on");
@@ -210,6 +213,7 @@ void live_start(Vm *vm, const char *command)
     series_init(LIVE_MAPS, sizeof(LiveMap));
     series_init(LIVE_BLOCKS, sizeof(LiveBlock));
     series_init(LIVE_EDGES, sizeof(LiveEdge));
+    series_init(LIVE_SUMS, sizeof(LiveSum));
     live.in_file = vm->options.out != NULL && create_file();
     if (!live.in_file)
         map_private(live.header, LIVE_DATA_OFFSET);
@@ -251,7 +255,10 @@ void live_attach_thread(Thread *thread)
     if (live.counters_capacity == 0)
         live.counters_capacity = FIRST_CHUNK;
     if (thread->cpu.counter == NULL) {
-        thread->cpu.counter = memory_reserve(live.counters_limit, VM_PAGE);
+        uint8_t *area = memory_reserve(page_up(AREA_BYTES) + live.counters_limit, VM_PAGE);
+        thread->cpu.counter = (uint64_t *)(void *)(area + page_up(AREA_BYTES));
+        if (!memory_commit(area_slots(&thread->cpu), AREA_SLOTS_BYTES))
+            vm_die("no memory for a thread's area, bytes wanted", AREA_SLOTS_BYTES);
         os->counters_mapped = 0;
         os->next_live = live.slots;
         live.slots = os;
@@ -312,6 +319,16 @@ uint32_t live_add_edge(const LiveEdge *edge)
     return series_add(series_of(LIVE_EDGES), &record, &live.header->n_edges);
 }
 
+void live_add_sum(LiveSum sum)
+{
+    series_add(series_of(LIVE_SUMS), &sum, &live.header->n_sums);
+}
+
+bool live_is_full(void)
+{
+    return (live.header->flags & LIVE_STOPPED) != 0;
+}
+
 /* ---- fork --------------------------------------------------------------------------------- */
 
 /*
@@ -352,6 +369,7 @@ static void publish_counts(void)
     live.header->n_maps = series_of(LIVE_MAPS)->count;
     live.header->n_blocks = series_of(LIVE_BLOCKS)->count;
     live.header->n_edges = series_of(LIVE_EDGES)->count;
+    live.header->n_sums = series_of(LIVE_SUMS)->count;
     live.header->n_counters = live.n_counters;
 }
 
@@ -368,7 +386,7 @@ void live_fork_child(Vm *vm, Thread *thread)
     if (was_filed && !live.in_file)
         stop_file();
     for (int i = 0; i < N_RECORD_SERIES; i++)
-        refile_series(&live.series[i]);
+        refile_series(&live.series[i]); /* what is no series has nothing mapped */
     for (ThreadOs *os = live.slots; os != NULL; os = os->next_live) {
         os->counters_mapped = 0;
         if (os != thread->os)

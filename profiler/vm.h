@@ -185,6 +185,7 @@ uint32_t live_new_counters(uint32_t n);          /* first id; zero in every thre
 uint32_t live_add_block(const LiveBlock *block); /* its index; block->map filled in by it */
 uint32_t live_add_edge(const LiveEdge *edge);
 void live_add_sum(LiveSum sum); /* in the order that LiveSum asks for */
+bool live_is_full(void); /* new counters are lost with the process, those of known code are not */
 
 /* ---- raw system calls -------------------------------------------------------------------- */
 

@@ -67,6 +67,16 @@ void live_maker_edge(LiveMaker *maker, uint32_t block, uint32_t map, uint64_t ta
     maker->counters[0][counter] = count;
 }
 
+uint32_t live_maker_virtual(LiveMaker *maker)
+{
+    return (uint32_t)maker->header.n_counters++;
+}
+
+void live_maker_sum(LiveMaker *maker, uint32_t to, uint32_t from)
+{
+    maker->sums[maker->header.n_sums++] = (LiveSum){ to, from };
+}
+
 /* Appends a chunk, and its entry in the directory. */
 static void put_chunk(Buffer *file, LiveHeader *header, LiveChunkKind kind, uint64_t first,
                       const void *data, uint64_t size)
@@ -90,6 +100,7 @@ Bytes live_maker_file(Arena *arena, const LiveMaker *maker)
     put_chunk(&file, &header, LIVE_EDGES, 0, maker->edges, header.n_edges * sizeof(LiveEdge));
     put_chunk(&file, &header, LIVE_BLOCKS, half, maker->blocks + half,
               (header.n_blocks - half) * sizeof(LiveBlock));
+    put_chunk(&file, &header, LIVE_SUMS, 0, maker->sums, header.n_sums * sizeof(LiveSum));
     for (int i = 0; i < LIVE_MAKER_THREADS; i++)
         put_chunk(&file, &header, LIVE_COUNTERS, 0, maker->counters[i],
                   header.n_counters * sizeof(uint64_t));

@@ -16,6 +16,7 @@ typedef struct LiveMaker {
     LiveMap maps[LIVE_MAKER_MOST];
     LiveBlock blocks[LIVE_MAKER_MOST];
     LiveEdge edges[LIVE_MAKER_MOST];
+    LiveSum sums[LIVE_MAKER_MOST];
     uint64_t counters[LIVE_MAKER_THREADS][2 * LIVE_MAKER_MOST]; /* of each thread */
 } LiveMaker;
 
@@ -33,6 +34,11 @@ uint32_t live_maker_block(LiveMaker *maker, uint32_t map, uint64_t start, uint32
 
 void live_maker_edge(LiveMaker *maker, uint32_t block, uint32_t map, uint64_t target,
                      uint64_t count);
+
+/* A counter that no thread owns. */
+uint32_t live_maker_virtual(LiveMaker *maker);
+
+void live_maker_sum(LiveMaker *maker, uint32_t to, uint32_t from);
 
 /* The bytes of the file. */
 Bytes live_maker_file(Arena *arena, const LiveMaker *maker);

@@ -200,6 +200,53 @@ static void a_jump_behind_a_lock_prefix_is_another_instruction(void **state)
                            "edge fall 0x2012 0x2015 2\n");
 }
 
+/* The trace 200a → 2010 → 200f: its exits alone are counted, in counters of its own. */
+static void sums_stand_for_the_blocks_of_a_trace(void **state)
+{
+    (void)state;
+    LiveMaker maker = usual_maker(1);
+    enum { CALL = 2, CALLEE = 4, LAST = 3, PASSED = 3 };
+    uint32_t call = maker.blocks[CALL].counter, back = call + 1;
+    uint32_t callee = maker.blocks[CALLEE].counter, last = maker.blocks[LAST].counter;
+    maker.counters[0][call] = 1; /* 1 of 4 was interpreted */
+    maker.counters[0][back] = 1;
+    maker.counters[0][callee] = 1;
+    maker.counters[0][last] = 1;
+    uint32_t in_callee = live_maker_virtual(&maker), in_last = live_maker_virtual(&maker);
+    uint32_t exit = live_maker_virtual(&maker);
+    maker.counters[0][exit] = PASSED;
+    live_maker_sum(&maker, call, in_callee);
+    live_maker_sum(&maker, in_callee, in_last);
+    live_maker_sum(&maker, back, in_last);
+    live_maker_sum(&maker, callee, in_last);
+    live_maker_sum(&maker, in_last, exit);
+    live_maker_sum(&maker, last, exit);
+    expect_records(&maker, usual_records);
+}
+
+static void sums_saturate_and_need_no_chunk(void **state)
+{
+    (void)state;
+    Arena *arena = arena_new();
+    LiveMaker maker = usual_maker(1);
+    LiveData live;
+    Error err;
+    enum { BEYOND = 2000 };
+    maker.counters[0][0] = UINT64_MAX - 1;
+    maker.counters[0][2] = 5;
+    live_maker_sum(&maker, 0, BEYOND);
+    live_maker_sum(&maker, BEYOND, 2);
+    Bytes file = live_maker_file(arena, &maker);
+    LiveHeader *header = arena_copy(arena, file.data, file.len);
+    header->n_counters = BEYOND + 1;
+    file.data = (const uint8_t *)header;
+    assert_int_equal(profile_parse_live(arena, "live", file, &live, &err), ST_OK);
+    assert_true(live_count(&live, 0) == UINT64_MAX);
+    assert_int_equal(live_count(&live, BEYOND), 5);
+    assert_int_equal(live_count(&live, BEYOND - 1), 0);
+    arena_free(arena);
+}
+
 static void a_run_left_early_counts_what_it_ran(void **state)
 {
     (void)state;
@@ -402,6 +449,14 @@ static void broken_records_are_named(void **state)
     live_maker_edge(&maker, 0, 0, 0, 1);
     expect_error(arena, live_maker_file(arena, &maker), "edges", "which ends in way 0");
     maker = usual_maker(1);
+    live_maker_sum(&maker, 0, 1);
+    live_maker_sum(&maker, 12, 1);
+    expect_error(arena, live_maker_file(arena, &maker), "sums",
+                 "adds counter 1 to counter 12 (of 12)");
+    maker = usual_maker(1);
+    live_maker_sum(&maker, 1, UINT32_MAX);
+    expect_error(arena, live_maker_file(arena, &maker), "sums", "adds counter 4294967295");
+    maker = usual_maker(1);
     maker.maps[0].end = maker.maps[0].start;
     expect_error(arena, live_maker_file(arena, &maker), "maps", "from 0x");
     maker = usual_maker(1);
@@ -420,6 +475,7 @@ static void no_mutation_is_more_than_an_error(void **state)
     Arena *arena = arena_new();
     LiveMaker maker = usual_maker(1);
     live_maker_edge(&maker, 4, 0, at(0x200f), 2);
+    live_maker_sum(&maker, 0, 1);
     Bytes good = live_maker_file(arena, &maker);
     uint8_t *bad = malloc(good.len);
     uint32_t seed = 1;
@@ -451,6 +507,8 @@ int main(void)
         cmocka_unit_test(overlapping_runs_become_blocks),
         cmocka_unit_test(counters_are_summed_over_threads),
         cmocka_unit_test(a_jump_behind_a_lock_prefix_is_another_instruction),
+        cmocka_unit_test(sums_stand_for_the_blocks_of_a_trace),
+        cmocka_unit_test(sums_saturate_and_need_no_chunk),
         cmocka_unit_test(a_run_left_early_counts_what_it_ran),
         cmocka_unit_test(a_run_cut_by_the_vm_is_no_block_of_its_own),
         cmocka_unit_test(returns_go_to_the_call_they_come_back_to),
