@@ -144,6 +144,9 @@ enum { RAX = R_RAX * 8, RCX = R_RCX * 8, RDX = R_RDX * 8, RSP = R_RSP * 8, RBP =
 /* ---- block ends ---- */
 
 #define COUNT(id) (cpu->counter[(U32)(id)]++)
+#ifndef STEP_ENGINE
+#define SITE op /* what a call or an indirect branch is known by */
+#define TARGET_LINK(target) (target)->ops
 #define GO(record)                                                                                 \
     do {                                                                                           \
         const Op *go_ = (record);                                                                  \
@@ -151,6 +154,7 @@ enum { RAX = R_RAX * 8, RCX = R_RCX * 8, RDX = R_RDX * 8, RSP = R_RSP * 8, RBP =
             return h_pending(cpu, go_, fa, fb, kind);                                              \
         return go_->run(cpu, go_, fa, fb, kind);                                                   \
     } while (0)
+#endif
 
 /* No branch on the condition: it indexes the links and the counters, one indirect jump follows. */
 #define TAKE(cond, first)                                                                          \
@@ -174,7 +178,7 @@ enum { RAX = R_RAX * 8, RCX = R_RCX * 8, RDX = R_RDX * 8, RSP = R_RSP * 8, RBP =
         U32 top_ = (cpu->shadow_top + 1) & (SHADOW_SLOTS - 1);                                     \
         cpu->shadow_top = top_;                                                                    \
         cpu->shadow[top_].return_to = (address);                                                   \
-        cpu->shadow[top_].call = op;                                                               \
+        cpu->shadow[top_].call = SITE;                                                             \
     } while (0)
 
 #define BODY_CALL()                                                                                \
@@ -190,14 +194,26 @@ enum { RAX = R_RAX * 8, RCX = R_RCX * 8, RDX = R_RDX * 8, RSP = R_RSP * 8, RBP =
 #define GO_TARGET(address)                                                                         \
     do {                                                                                           \
         U64 address_ = (address);                                                                  \
-        const Target *hit_ = ((const Target **)cpu->targets)[target_slot(op, address_)];           \
-        if (UNLIKELY(hit_->pc != address_ || hit_->site != op)) {                                  \
+        const Target *hit_ = ((const Target **)cpu->targets)[target_slot(SITE, address_)];         \
+        if (UNLIKELY(hit_->pc != address_ || hit_->site != SITE)) {                                \
             cpu->pc = address_;                                                                    \
             return h_indirect_miss(cpu, op, fa, fb, kind);                                         \
         }                                                                                          \
         COUNT(hit_->counter);                                                                      \
-        GO(hit_->ops);                                                                             \
+        GO(TARGET_LINK(hit_));                                                                     \
     } while (0)
+
+#define BODY_CALL_R(address)                                                                       \
+    U64 back = op[1].word[0];                                                                      \
+    U64 target = (address);                                                                        \
+    STORE(back, 64, push);                                                                         \
+    REG_AT(U64, RSP) -= 8;                                                                         \
+    SHADOW_PUSH(back);                                                                             \
+    COUNT(op->imm);                                                                                \
+    GO_TARGET(target)
+#define BODY_JUMP_R(address)                                                                       \
+    COUNT(op->imm);                                                                                \
+    GO_TARGET(address)
 
 #define BODY_RETURN(drop)                                                                          \
     ZLOAD(address, 64, top);                                                                       \

@@ -20,6 +20,7 @@
 
 #include "profiler/rows.h"
 
+#ifndef STEP_ENGINE
 Handler h_make_raw, h_to_raw, h_exit, h_exit_here, h_link, h_stale, h_check, h_model, h_pending;
 Handler h_jump, h_fall, h_call, h_call_r, h_jump_r, h_ret, h_ret_drop, h_syscall;
 Handler h_loop, h_loope, h_loopne, h_jrcxz, h_jecxz;
@@ -34,6 +35,13 @@ extern Handler *const h_fused_reg[FUSED_SHAPES][16][4];
 /* By condition, then size and operand mode. */
 enum FusedMem { FUSED_CMP_RM, FUSED_CMP_MR, FUSED_CMP_MI, FUSED_TEST_MI, FUSED_MEMS };
 extern Handler *const h_fused_mem[FUSED_MEMS][16][16];
+#endif
+
+/* Makes cpu exact, with `pc` the next instruction; the result of interp_run. */
+uint64_t flow_leave(Cpu *cpu, uint64_t raw, uint64_t pc, uint64_t why);
+/* The records at `pc`, also to cpu->pc for those that leave; `found` may be NULL: as lookup_code.
+ */
+const Op *flow_find_code(Cpu *cpu, uint64_t pc, bool *found);
 
 /* ---- lookup.c, called from flow handlers ---- */
 

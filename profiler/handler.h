@@ -17,8 +17,19 @@
 #include "profiler/flags.h"
 #include "profiler/record.h"
 
+/* What differs between the engines: how a routine goes on, and whose routines these are. The
+ * engines that decode at each execution have their own words (step.h), put before this file. */
+#ifndef STEP_ENGINE
+#define LINKAGE
+#define TABLE
+#define NEXT(slots) JUMP_TO(op + (slots))
+/* Turns the flags into the raw word and runs the record again. */
+Handler h_make_raw;
+#define MAKE_RAW() return h_make_raw(cpu, op, fa, fb, kind)
+#endif
+
 #define HANDLER(name)                                                                              \
-    __attribute__((section("interp_text"), noinline)) uint64_t name(                               \
+    LINKAGE __attribute__((section("interp_text"), noinline)) uint64_t name(                       \
         Cpu *cpu, const Op *op, uint64_t fa, uint64_t fb, uint64_t kind)
 #define INLINE static inline __attribute__((always_inline))
 
@@ -27,7 +38,6 @@
         const Op *to_ = (record);                                                                  \
         return to_->run(cpu, to_, fa, fb, kind);                                                   \
     } while (0)
-#define NEXT(slots) JUMP_TO(op + (slots))
 
 typedef int8_t S8;
 typedef int16_t S16;
@@ -130,10 +140,6 @@ typedef uint64_t U64;
         fb = (U64)(b_);                                                                            \
         kind = (kind_);                                                                            \
     } while (0)
-
-/* Turns the flags into the raw word and runs the record again. */
-Handler h_make_raw;
-#define MAKE_RAW() return h_make_raw(cpu, op, fa, fb, kind)
 
 /* A condition code is the low four bits of its opcode (SDM vol. 2A Jcc). */
 enum {
@@ -241,10 +247,11 @@ INLINE unsigned cond_any(unsigned cc, uint64_t fa, uint64_t fb, uint64_t kind)
 }
 
 /* Tables of handlers by size, and by size and operand mode (b x a f). */
-#define TABLE_R(name) Handler *const name[4] = { name##_8, name##_16, name##_32, name##_64 };
+#define TABLE_R(name) TABLE Handler *const name[4] = { name##_8, name##_16, name##_32, name##_64 };
 #define ROW_M(name, bits) name##_##bits##b, name##_##bits##x, name##_##bits##a, name##_##bits##f
 #define TABLE_M(name)                                                                              \
-    Handler *const name[16] = { ROW_M(name, 8), ROW_M(name, 16), ROW_M(name, 32), ROW_M(name, 64) };
+    TABLE Handler *const name[16] = { ROW_M(name, 8), ROW_M(name, 16), ROW_M(name, 32),            \
+                                      ROW_M(name, 64) };
 #define DEF_MODES(def, name, bits)                                                                 \
     def(name, bits, b) def(name, bits, x) def(name, bits, a) def(name, bits, f)
 #define DEF_SIZES_R(def, name) def(name, 8) def(name, 16) def(name, 32) def(name, 64)

@@ -121,10 +121,10 @@ DEF_ROTATE(rol, 32)
 DEF_ROTATE(rol, 64)
 DEF_ROTATE(ror, 32)
 DEF_ROTATE(ror, 64)
-Handler *const h_rol_ri[4] = { NULL, NULL, h_rol_ri_32, h_rol_ri_64 };
-Handler *const h_ror_ri[4] = { NULL, NULL, h_ror_ri_32, h_ror_ri_64 };
-Handler *const h_rol_ri_nf[4] = { NULL, NULL, h_rol_ri_nf_32, h_rol_ri_nf_64 };
-Handler *const h_ror_ri_nf[4] = { NULL, NULL, h_ror_ri_nf_32, h_ror_ri_nf_64 };
+TABLE Handler *const h_rol_ri[4] = { NULL, NULL, h_rol_ri_32, h_rol_ri_64 };
+TABLE Handler *const h_ror_ri[4] = { NULL, NULL, h_ror_ri_32, h_ror_ri_64 };
+TABLE Handler *const h_rol_ri_nf[4] = { NULL, NULL, h_rol_ri_nf_32, h_rol_ri_nf_64 };
+TABLE Handler *const h_ror_ri_nf[4] = { NULL, NULL, h_ror_ri_nf_32, h_ror_ri_nf_64 };
 
 /* ---- imul with a target: carry = overflow = the product does not fit ---- */
 
@@ -165,10 +165,10 @@ DEF_IMUL_R(imul, 32)
 DEF_IMUL_R(imul, 64)
 DEF_MODES(DEF_IMUL_M, imul, 32)
 DEF_MODES(DEF_IMUL_M, imul, 64)
-Handler *const h_imul_rr[4] = { NULL, NULL, h_imul_rr_32, h_imul_rr_64 };
-Handler *const h_imul_rri[4] = { NULL, NULL, h_imul_rri_32, h_imul_rri_64 };
-Handler *const h_imul_rm[16] = { [8] = ROW_M(h_imul_rm, 32), ROW_M(h_imul_rm, 64) };
-Handler *const h_imul_rmi[16] = { [8] = ROW_M(h_imul_rmi, 32), ROW_M(h_imul_rmi, 64) };
+TABLE Handler *const h_imul_rr[4] = { NULL, NULL, h_imul_rr_32, h_imul_rr_64 };
+TABLE Handler *const h_imul_rri[4] = { NULL, NULL, h_imul_rri_32, h_imul_rri_64 };
+TABLE Handler *const h_imul_rm[16] = { [8] = ROW_M(h_imul_rm, 32), ROW_M(h_imul_rm, 64) };
+TABLE Handler *const h_imul_rmi[16] = { [8] = ROW_M(h_imul_rmi, 32), ROW_M(h_imul_rmi, 64) };
 
 /* ---- bt: carry is the bit; zero is kept, the other flags are undefined (here: of the old zero)
  * ---- */
@@ -189,5 +189,5 @@ Handler *const h_imul_rmi[16] = { [8] = ROW_M(h_imul_rmi, 32), ROW_M(h_imul_rmi,
     }
 DEF_BT(bt, 32)
 DEF_BT(bt, 64)
-Handler *const h_bt_rr[4] = { NULL, NULL, h_bt_rr_32, h_bt_rr_64 };
-Handler *const h_bt_ri[4] = { NULL, NULL, h_bt_ri_32, h_bt_ri_64 };
+TABLE Handler *const h_bt_rr[4] = { NULL, NULL, h_bt_rr_32, h_bt_rr_64 };
+TABLE Handler *const h_bt_ri[4] = { NULL, NULL, h_bt_ri_32, h_bt_ri_64 };

@@ -52,10 +52,11 @@
     DEF_CMOV_RR(cc, 64)                                                                            \
     DEF_MODES(DEF_CMOV_RM, cc, 32)                                                                 \
     DEF_MODES(DEF_CMOV_RM, cc, 64)                                                                 \
-    Handler *const h_set_##cc##_r[4] = { h_set_##cc##_r_8 };                                       \
-    Handler *const h_set_##cc##_m[16] = { h_set_##cc##_m_b, h_set_##cc##_m_x, h_set_##cc##_m_a,    \
-                                          h_set_##cc##_m_f };                                      \
-    Handler *const h_cmov_##cc##_rr[4] = { NULL, NULL, h_cmov_##cc##_rr_32, h_cmov_##cc##_rr_64 }; \
-    Handler *const h_cmov_##cc##_rm[16] = { [8] = ROW_M(h_cmov_##cc##_rm, 32),                     \
-                                            ROW_M(h_cmov_##cc##_rm, 64) };
+    TABLE Handler *const h_set_##cc##_r[4] = { h_set_##cc##_r_8 };                                 \
+    TABLE Handler *const h_set_##cc##_m[16] = { h_set_##cc##_m_b, h_set_##cc##_m_x,                \
+                                                h_set_##cc##_m_a, h_set_##cc##_m_f };              \
+    TABLE Handler *const h_cmov_##cc##_rr[4] = { NULL, NULL, h_cmov_##cc##_rr_32,                  \
+                                                 h_cmov_##cc##_rr_64 };                            \
+    TABLE Handler *const h_cmov_##cc##_rm[16] = { [8] = ROW_M(h_cmov_##cc##_rm, 32),               \
+                                                  ROW_M(h_cmov_##cc##_rm, 64) };
 CONDITIONS(DEF_CC)

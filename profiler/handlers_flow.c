@@ -1,21 +1,14 @@
 /*
- * handlers_flow.c: records that end a block: jumps, calls, returns, links, exits.
- *
- * Each counts its edge in the thread's own counters, looks for a pending signal, and goes on at the
- * next block through a link. The pending test stands at every block end, so no loop escapes it.
- *
- * Returns: a call pushes {return address, its record} on the thread's shadow ring; a return whose
- * address is on top counts in the call's own counter and follows the call's link. Others (longjmp,
- * coroutines, unwinding, recursion deeper than the ring) are resolved in the slow path.
+ * handlers_flow.c: records that no guest instruction stands for (links, exits, checks), and those
+ * that only records need. What ends a block stands in handlers_ends.c.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "profiler/bodies.h"
 #include "profiler/flow.h"
+#include "profiler/model.h"
 
-enum { SHADOW_SEARCH = 24 };
-
-static uint64_t leave(Cpu *cpu, uint64_t raw, uint64_t pc, uint64_t why)
+uint64_t flow_leave(Cpu *cpu, uint64_t raw, uint64_t pc, uint64_t why)
 {
     cpu->rflags = (cpu->rflags & ~(U64)RFLAGS_ARITH) | rflags_of_raw(raw);
     cpu->flag_kind = FLAGS_RAW;
@@ -41,36 +34,26 @@ HANDLER(h_to_raw)
 
 HANDLER(h_exit)
 {
-    return leave(cpu, flags_raw(kind, fa, fb), op[1].word[0], (U32)op->imm);
+    return flow_leave(cpu, flags_raw(kind, fa, fb), op[1].word[0], (U32)op->imm);
 }
 
 /* At cpu->pc, which the handler that came here has set. */
 HANDLER(h_exit_here)
 {
-    return leave(cpu, flags_raw(kind, fa, fb), cpu->pc, (U32)op->imm);
+    return flow_leave(cpu, flags_raw(kind, fa, fb), cpu->pc, (U32)op->imm);
 }
 
 HANDLER(h_pending)
 {
     U64 pc = op->run == h_exit_here ? cpu->pc : lookup_pc(op);
-    return leave(cpu, flags_raw(kind, fa, fb), pc, RUN_PENDING);
-}
-
-HANDLER(h_syscall)
-{
-    COUNT(op->imm);
-    cpu->came_back = (U32)op->imm + 1;
-    cpu->after_syscall = op[1].word[1];
-    return leave(cpu, flags_raw(kind, fa, fb), op[1].word[0], RUN_SYSCALL);
+    return flow_leave(cpu, flags_raw(kind, fa, fb), pc, RUN_PENDING);
 }
 
 /* ---- links ---- */
 
-/*
- * The records at `pc`; cpu->pc is set for those that leave. A function of its own: a handler that
- * took the address of a local could not end in a tail call.
+/* A function of its own: a handler that took the address of a local could not end in a tail call.
  */
-static __attribute__((noinline)) const Op *find_code(Cpu *cpu, uint64_t pc, bool *found)
+__attribute__((noinline)) const Op *flow_find_code(Cpu *cpu, uint64_t pc, bool *found)
 {
     bool real;
     cpu->pc = pc;
@@ -83,7 +66,7 @@ static __attribute__((noinline)) const Op *find_code(Cpu *cpu, uint64_t pc, bool
 static __attribute__((noinline)) const Op *resolve_link(Cpu *cpu, const Op *op)
 {
     bool real;
-    const Op *to = find_code(cpu, op[1].word[0], &real);
+    const Op *to = flow_find_code(cpu, op[1].word[0], &real);
     if (real)
         __atomic_store_n((const Op **)op[1].word[1], to, __ATOMIC_RELEASE);
     return to;
@@ -97,7 +80,7 @@ HANDLER(h_link)
 /* The first record of a forgotten block: finds what is at its address now. */
 HANDLER(h_stale)
 {
-    JUMP_TO(find_code(cpu, block_of_first(op)->pc, NULL));
+    JUMP_TO(flow_find_code(cpu, block_of_first(op)->pc, NULL));
 }
 
 /* A checked block whose bytes differ from those decoded: forgets it and starts over. */
@@ -108,124 +91,55 @@ HANDLER(h_changed)
     return h_stale(cpu, op, fa, fb, kind);
 }
 
-HANDLER(h_jump)
-{
-    BODY_JUMP();
-}
-
 HANDLER(h_fall)
 {
     COUNT(op->imm);
     JUMP_TO(op[1].link[0]);
 }
 
-/* ---- conditional jumps ---- */
+/* The jump to the fallback follows as a record of its own. */
+HANDLER(h_xbegin)
+{
+    SET_REG32(R_RAX * 8, 0);
+    NEXT(1);
+}
 
-#define DEF_JCC(cc)                                                                                \
-    HANDLER(h_j_##cc)                                                                              \
-    {                                                                                              \
-        BODY_JCC(cc);                                                                              \
+/* xor of a register with itself. */
+HANDLER(h_zero_32)
+{
+    BODY_ZERO(32);
+    NEXT(1);
+}
+
+HANDLER(h_zero_64)
+{
+    BODY_ZERO(64);
+    NEXT(1);
+}
+
+/* First record of a block in a checked map: goes on only where the bytes are still the same. */
+HANDLER(h_check)
+{
+    const Block *block = block_of_first(op);
+    U64 here = block->pc, end = block->pc + block->size;
+    const uint8_t *was = block->bytes;
+    for (; here < end; here++, was++) {
+        register U64 kind_ __asm__("r8") = kind;
+        U32 byte;
+        __asm__ volatile(ACCESS("movzbl %[m], %[v]")
+                         : [v] "=r"(byte)
+                         : [m] "m"(*(const U8 *)here), PINNED(kind_)
+                         : "memory");
+        if (UNLIKELY(byte != *was))
+            return h_changed(cpu, op, fa, fb, kind);
     }
-CONDITIONS(DEF_JCC)
-#define AS_JCC(cc) h_j_##cc,
-Handler *const h_jcc[16] = { CONDITIONS(AS_JCC) };
-
-HANDLER(h_jrcxz)
-{
-    TAKE(REG_AT(U64, RCX) == 0, op->imm);
+    JUMP_TO(op + 1);
 }
 
-HANDLER(h_jecxz)
+/* First record of a block while the front-end model runs; slot 1: address, size, instructions. */
+HANDLER(h_model)
 {
-    TAKE(REG_AT(U32, RCX) == 0, op->imm);
-}
-
-HANDLER(h_loop)
-{
-    U64 left = --REG_AT(U64, RCX);
-    TAKE(left != 0, op->imm);
-}
-
-HANDLER(h_loope)
-{
-    if (kind != FLAGS_RAW)
-        MAKE_RAW();
-    U64 left = --REG_AT(U64, RCX);
-    TAKE(left != 0 && (fa & RAW_ZF) != 0, op->imm);
-}
-
-HANDLER(h_loopne)
-{
-    if (kind != FLAGS_RAW)
-        MAKE_RAW();
-    U64 left = --REG_AT(U64, RCX);
-    TAKE(left != 0 && (fa & RAW_ZF) == 0, op->imm);
-}
-
-/* ---- calls ---- */
-
-HANDLER(h_call)
-{
-    BODY_CALL();
-}
-
-/* cpu->pc is the target. */
-HANDLER(h_indirect_miss)
-{
-    const Target *target = lookup_target(op, cpu->pc);
-    if (target == NULL) {
-        cpu->missed = op;
-        cpu->missed_pc = cpu->pc;
-        JUMP_TO(find_code(cpu, cpu->pc, NULL));
-    }
-    ((const Target **)cpu->targets)[target_slot(op, target->pc)] = target;
-    COUNT(target->counter);
-    GO(target->ops);
-}
-
-HANDLER(h_call_r)
-{
-    U64 back = op[1].word[0];
-    U64 address = REG_AT(U64, op->a);
-    STORE(back, 64, push);
-    REG_AT(U64, RSP) -= 8;
-    SHADOW_PUSH(back);
-    COUNT(op->imm);
-    GO_TARGET(address);
-}
-
-HANDLER(h_jump_r)
-{
-    COUNT(op->imm);
-    GO_TARGET(REG_AT(U64, op->a));
-}
-
-/* A return that the top of the ring did not predict. cpu->pc is the target. */
-HANDLER(h_return_miss)
-{
-    const Op *call = NULL;
-    U32 top = cpu->shadow_top;
-    for (U32 depth = 1; depth < SHADOW_SEARCH && call == NULL; depth++) {
-        const ShadowEntry *entry = &cpu->shadow[(top - depth) & (SHADOW_SLOTS - 1)];
-        if (entry->return_to == cpu->pc && entry->call != NULL) {
-            call = entry->call;
-            cpu->shadow_top = (top - depth - 1) & (SHADOW_SLOTS - 1);
-        }
-    }
-    if (call == NULL)
-        call = lookup_return(cpu->pc);
-    if (call == NULL)
-        GO_TARGET(cpu->pc);
-    COUNT(call->imm + 1);
-    GO(call[1].link[1]);
-}
-
-HANDLER(h_ret)
-{
-    BODY_RETURN(0);
-}
-
-HANDLER(h_ret_drop)
-{
-    BODY_RETURN(op[1].word[0]);
+    model_block(((Thread *)cpu)->model, op[1].word[0], (U32)op[1].word[1],
+                (U32)(op[1].word[1] >> 32));
+    NEXT(2);
 }

@@ -73,8 +73,8 @@ DEF_MOVZX_RR(movzx, 8)
 DEF_MOVZX_RR(movzx, 16)
 DEF_MODES(DEF_MOVZX_RM, movzx, 8)
 DEF_MODES(DEF_MOVZX_RM, movzx, 16)
-Handler *const h_movzx_rr[4] = { h_movzx_rr_8, h_movzx_rr_16, NULL, NULL };
-Handler *const h_movzx_rm[16] = { ROW_M(h_movzx_rm, 8), ROW_M(h_movzx_rm, 16) };
+TABLE Handler *const h_movzx_rr[4] = { h_movzx_rr_8, h_movzx_rr_16, NULL, NULL };
+TABLE Handler *const h_movzx_rm[16] = { ROW_M(h_movzx_rm, 8), ROW_M(h_movzx_rm, 16) };
 
 /* movsx: one table per target size, indexed by the size of the source. */
 #define DEF_MOVSX_RR(to, bits)                                                                     \
@@ -99,11 +99,11 @@ DEF_MODES(DEF_MOVSX_RM, 32, 16)
 DEF_MODES(DEF_MOVSX_RM, 64, 8)
 DEF_MODES(DEF_MOVSX_RM, 64, 16)
 DEF_MODES(DEF_MOVSX_RM, 64, 32)
-Handler *const h_movsx32_rr[4] = { h_movsx32_rr_8, h_movsx32_rr_16, NULL, NULL };
-Handler *const h_movsx64_rr[4] = { h_movsx64_rr_8, h_movsx64_rr_16, h_movsx64_rr_32, NULL };
-Handler *const h_movsx32_rm[16] = { ROW_M(h_movsx32_rm, 8), ROW_M(h_movsx32_rm, 16) };
-Handler *const h_movsx64_rm[16] = { ROW_M(h_movsx64_rm, 8), ROW_M(h_movsx64_rm, 16),
-                                    ROW_M(h_movsx64_rm, 32) };
+TABLE Handler *const h_movsx32_rr[4] = { h_movsx32_rr_8, h_movsx32_rr_16, NULL, NULL };
+TABLE Handler *const h_movsx64_rr[4] = { h_movsx64_rr_8, h_movsx64_rr_16, h_movsx64_rr_32, NULL };
+TABLE Handler *const h_movsx32_rm[16] = { ROW_M(h_movsx32_rm, 8), ROW_M(h_movsx32_rm, 16) };
+TABLE Handler *const h_movsx64_rm[16] = { ROW_M(h_movsx64_rm, 8), ROW_M(h_movsx64_rm, 16),
+                                          ROW_M(h_movsx64_rm, 32) };
 
 #define DEF_LEA(name, bits, mode)                                                                  \
     HANDLER(h_lea_rm_##bits##mode)                                                                 \
@@ -117,7 +117,7 @@ DEF_LEA(lea, 32, a)
 DEF_LEA(lea, 64, b)
 DEF_LEA(lea, 64, x)
 DEF_LEA(lea, 64, a)
-Handler *const h_lea_rm[16] = {
+TABLE Handler *const h_lea_rm[16] = {
     [8] = h_lea_rm_32b, h_lea_rm_32x, h_lea_rm_32a, NULL,
     h_lea_rm_64b,       h_lea_rm_64x, h_lea_rm_64a, NULL,
 };
@@ -144,7 +144,7 @@ HANDLER(h_bswap_r_64)
     SET_REG64(op->a, __builtin_bswap64(REG_AT(U64, op->a)));
     NEXT(1);
 }
-Handler *const h_bswap_r[4] = { NULL, NULL, h_bswap_r_32, h_bswap_r_64 };
+TABLE Handler *const h_bswap_r[4] = { NULL, NULL, h_bswap_r_32, h_bswap_r_64 };
 
 /* ---- sign extension inside RAX and into RDX ---- */
 
@@ -182,12 +182,12 @@ HANDLER(h_nop)
 {
     NEXT(1);
 }
-Handler *const h_cbw_0[1] = { h_cbw };
-Handler *const h_cwde_0[1] = { h_cwde };
-Handler *const h_cdqe_0[1] = { h_cdqe };
-Handler *const h_cdq_0[1] = { h_cdq };
-Handler *const h_cqo_0[1] = { h_cqo };
-Handler *const h_nop_0[1] = { h_nop };
+TABLE Handler *const h_cbw_0[1] = { h_cbw };
+TABLE Handler *const h_cwde_0[1] = { h_cwde };
+TABLE Handler *const h_cdqe_0[1] = { h_cdqe };
+TABLE Handler *const h_cdq_0[1] = { h_cdq };
+TABLE Handler *const h_cqo_0[1] = { h_cqo };
+TABLE Handler *const h_nop_0[1] = { h_nop };
 
 /* ---- the stack ---- */
 
@@ -217,7 +217,7 @@ HANDLER(h_leave)
     SET_REG64(RBP, value);
     NEXT(1);
 }
-Handler *const h_push_r[4] = { NULL, NULL, NULL, h_push_r_64 };
-Handler *const h_push_i[1] = { h_push_imm };
-Handler *const h_pop_r[4] = { NULL, NULL, NULL, h_pop_r_64 };
-Handler *const h_leave_0[1] = { h_leave };
+TABLE Handler *const h_push_r[4] = { NULL, NULL, NULL, h_push_r_64 };
+TABLE Handler *const h_push_i[1] = { h_push_imm };
+TABLE Handler *const h_pop_r[4] = { NULL, NULL, NULL, h_pop_r_64 };
+TABLE Handler *const h_leave_0[1] = { h_leave };

@@ -10,7 +10,6 @@
  * SPDX-License-Identifier: MIT
  */
 #include "profiler/bodies.h"
-#include "profiler/model.h"
 
 #define RFLAGS_KEPT ((U64)(RFLAGS_DF | RFLAGS_AC | RFLAGS_ID))
 
@@ -59,51 +58,4 @@ HANDLER(h_cpuid)
     SET_REG32(R_RCX * 8, c);
     SET_REG32(R_RDX * 8, d);
     NEXT(1);
-}
-
-/* The jump to the fallback follows as a record of its own. */
-HANDLER(h_xbegin)
-{
-    SET_REG32(R_RAX * 8, 0);
-    NEXT(1);
-}
-
-/* xor of a register with itself. */
-HANDLER(h_zero_32)
-{
-    BODY_ZERO(32);
-    NEXT(1);
-}
-
-HANDLER(h_zero_64)
-{
-    BODY_ZERO(64);
-    NEXT(1);
-}
-
-/* First record of a block in a checked map: goes on only where the bytes are still the same. */
-HANDLER(h_check)
-{
-    const Block *block = block_of_first(op);
-    U64 here = block->pc, end = block->pc + block->size;
-    const uint8_t *was = block->bytes;
-    for (; here < end; here++, was++) {
-        register U64 kind_ __asm__("r8") = kind;
-        U32 byte;
-        __asm__ volatile(ACCESS("movzbl %[m], %[v]")
-                         : [v] "=r"(byte)
-                         : [m] "m"(*(const U8 *)here), PINNED(kind_)
-                         : "memory");
-        if (UNLIKELY(byte != *was))
-            return h_changed(cpu, op, fa, fb, kind);
-    }
-    JUMP_TO(op + 1);
-}
-
-/* First record of a block while the front-end model runs; slot 1: address, size, instructions. */
-HANDLER(h_model)
-{
-    model_block(((Thread *)cpu)->model, op[1].word[0], (U32)op[1].word[1],
-                (U32)(op[1].word[1] >> 32));
-    NEXT(2);
 }

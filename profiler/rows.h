@@ -121,7 +121,9 @@ typedef enum RowId { INTERP_ROWS(AS_ROW_ENUM) ROW_COUNT } RowId;
 
 #define AS_ROW_EXTERN(form, mnemonic, shape, bits, handlers, source, proof)                        \
     extern Handler *const handlers[];
+#ifndef STEP_ENGINE
 INTERP_ROWS(AS_ROW_EXTERN)
+#endif
 
 typedef struct Row {
     const char *form;
@@ -136,7 +138,9 @@ typedef struct Row {
 extern const Row interp_rows[ROW_COUNT];
 
 /* Handlers that decode.c and records.c choose by themselves. */
+#ifndef STEP_ENGINE
 extern Handler *const h_rol_ri_nf[4], *const h_ror_ri_nf[4];
 Handler h_mov_long, h_nop;
+#endif
 
 #endif
