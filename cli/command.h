@@ -45,7 +45,13 @@ typedef enum OptionKind {
     OPTION_STRING, /* const char *: the last one given */
     OPTION_MAYBE,  /* const char *: --name gives "", --name=VALUE gives VALUE */
     OPTION_NUMBER, /* uint64_t: decimal or 0x hexadecimal */
+    OPTION_LIST,   /* OptionList: every one given, in order */
 } OptionKind;
+
+typedef struct OptionList {
+    const char **items;
+    size_t n, cap;
+} OptionList;
 
 /* One option of a verb. `offset` is that of its field in the verb's own options struct. */
 typedef struct OptionRow {

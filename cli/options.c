@@ -108,6 +108,13 @@ static Status set_option(Command *command, Found *found, char ***next, Error *er
         found->value = *(*next)++;
     if (row->kind == OPTION_NUMBER)
         return set_number(command, found, (uint64_t *)field, err);
+    if (row->kind == OPTION_LIST) {
+        OptionList *list = (OptionList *)field;
+        list->items =
+            arena_grow(command->arena, list->items, &list->cap, list->n + 1, sizeof *list->items);
+        list->items[list->n++] = found->value;
+        return ST_OK;
+    }
     *(const char **)field = found->value;
     return ST_OK;
 }

@@ -7,11 +7,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 bool profile_key_empty(const ImageKey *key)
 {
@@ -99,36 +97,6 @@ void profile_figures(const ProfileModule *module, ProfileFigures *out)
         if (totals[edge->kind] != NULL)
             *totals[edge->kind] = count_add(*totals[edge->kind], edge->count);
     }
-}
-
-static void digest_edges(XXH3_state_t *state, const ProfileEdge *edges, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        const ProfileEdge *edge = &edges[i];
-        uint64_t words[5] = { edge->from.v, edge->kind, edge->to_module, edge->to.v, edge->count };
-        XXH3_128bits_update(state, words, sizeof words);
-    }
-}
-
-void profile_digest(const Profile *profile, char out[33])
-{
-    XXH3_state_t *state = XXH3_createState();
-    XXH3_128bits_reset(state);
-    for (uint32_t i = 0; i < profile->n_modules; i++) {
-        const ProfileModule *module = &profile->modules[i];
-        uint64_t sizes[3] = { module->n_blocks, module->n_edges, module->n_entries };
-        XXH3_128bits_update(state, sizes, sizeof sizes);
-        for (uint32_t j = 0; j < module->n_blocks; j++) {
-            const ProfileBlock *block = &module->blocks[j];
-            uint64_t words[4] = { block->start.v, block->size, block->n_insns, block->count };
-            XXH3_128bits_update(state, words, sizeof words);
-        }
-        digest_edges(state, module->edges, module->n_edges);
-        digest_edges(state, module->entries, module->n_entries);
-    }
-    XXH128_hash_t hash = XXH3_128bits_digest(state);
-    XXH3_freeState(state);
-    snprintf(out, 33, "%016" PRIx64 "%016" PRIx64, hash.high64, hash.low64);
 }
 
 /* All that `fd` gives, into the arena. */

@@ -91,6 +91,9 @@ typedef struct Profile {
  */
 MUST_CHECK Status profile_read(Arena *arena, const char *path, const Profile **out, Error *err);
 
+/* A whole file into the arena; "-" is standard input. */
+MUST_CHECK Status profile_slurp(Arena *arena, const char *path, Bytes *out, Error *err);
+
 /* Writes the compact form to a temporary name beside `path` and renames it. Deterministic. */
 MUST_CHECK Status profile_write(const Profile *profile, const char *path, Error *err);
 /*
@@ -106,6 +109,9 @@ void profile_write_text(const Profile *profile, Buffer *out);
  * that leaders are the union. Associative and commutative. */
 MUST_CHECK Status profile_merge(Arena *arena, const Profile *const *profiles, uint32_t n,
                                 const Profile **out, Error *err);
+
+/* The profile with every count `factor` times as large; borrows what does not change. */
+const Profile *profile_scale(Arena *arena, const Profile *profile, uint64_t factor);
 
 /* The module of the profile that is this image (by key). NULL: none. */
 const ProfileModule *profile_module_for(const Profile *profile, const Image *image);
@@ -136,7 +142,8 @@ void profile_figures(const ProfileModule *module, ProfileFigures *out);
 /* "taken", "fall", "jump"… as in the text form. */
 const char *profile_edge_name(EdgeKind kind);
 
-/* 128-bit digest of blocks and edges of all modules, paths left out, as 32 hex digits. */
+/* 128-bit digest of blocks, edges and entries of all modules, as 32 hex digits. Paths, addresses of
+ * generated code, processes, run and command are left out (core/profile_digest.c). */
 void profile_digest(const Profile *profile, char out[33]);
 
 #endif

@@ -147,6 +147,38 @@ static void renumber(const Merge *merge, const uint32_t *numbers, const ProfileE
     }
 }
 
+/* The block that ends at `end`; NULL: none. */
+static const ProfileBlock *block_ending(const Woven *woven, uint64_t end)
+{
+    uint32_t low = 0;
+    uint32_t high = woven->n_blocks;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (woven->blocks[middle].start.v < end)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == 0)
+        return NULL;
+    const ProfileBlock *block = &woven->blocks[low - 1];
+    return block->start.v + block->size == end ? block : NULL;
+}
+
+/* Where a block without sizes falls into the next one, the edge leaves from its start: nobody knows
+ * its last instruction. Another part may have split it since: then it is the last piece that
+ * falls. */
+static void rehome_falls(const Woven *woven, uint32_t module, ProfileEdge *edges, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (edges[i].kind != EDGE_FALL || edges[i].to_module != module)
+            continue;
+        const ProfileBlock *block = block_ending(woven, edges[i].to.v);
+        if (block != NULL && block->insn_sizes == NULL && block->start.v > edges[i].from.v)
+            edges[i].from = block->start;
+    }
+}
+
 static void merge_edges(const Merge *merge, const MergeModule *from, const Woven *woven,
                         ProfileModule *out)
 {
@@ -171,6 +203,7 @@ static void merge_edges(const Merge *merge, const MergeModule *from, const Woven
         n += part->n_edges;
         n_entries += part->n_entries;
     }
+    rehome_falls(woven, from->index, out->edges, n);
     out->n_edges = profile_sum_edges(out->edges, (uint32_t)n, profile_edge_order);
     out->n_entries = profile_sum_edges(out->entries, (uint32_t)n_entries, profile_entry_order);
 }
@@ -272,7 +305,9 @@ Status profile_merge(Arena *arena, const Profile *const *profiles, uint32_t n, c
 {
     Merge merge = { .arena = arena, .scratch = arena_new() };
     Profile *sum = arena_one(arena, Profile);
-    *sum = (Profile){ .path = n > 0 ? profiles[0]->path : "", .command = "", .complete = true };
+    *sum = (Profile){ .path = arena_string(arena, n > 0 ? profiles[0]->path : ""),
+                      .command = "",
+                      .complete = true };
     for (uint32_t i = 0; i < n; i++) {
         add_profile(&merge, profiles[i]);
         merge_facts(profiles[i], i == 0, sum);
@@ -283,4 +318,40 @@ Status profile_merge(Arena *arena, const Profile *const *profiles, uint32_t n, c
     arena_free(merge.scratch);
     *out = sum;
     return profile_check(sum, sum->path, err);
+}
+
+static uint64_t times(uint64_t count, uint64_t factor)
+{
+    uint64_t product;
+    return __builtin_mul_overflow(count, factor, &product) ? UINT64_MAX : product;
+}
+
+static ProfileEdge *scale_edges(Arena *arena, const ProfileEdge *edges, uint32_t n, uint64_t factor)
+{
+    ProfileEdge *scaled = arena_many(arena, ProfileEdge, n);
+    for (uint32_t i = 0; i < n; i++) {
+        scaled[i] = edges[i];
+        scaled[i].count = times(edges[i].count, factor);
+    }
+    return scaled;
+}
+
+const Profile *profile_scale(Arena *arena, const Profile *profile, uint64_t factor)
+{
+    Profile *out = arena_copy(arena, profile, sizeof *profile);
+    out->outside_insns = times(profile->outside_insns, factor);
+    out->modules = arena_many(arena, ProfileModule, profile->n_modules);
+    for (uint32_t i = 0; i < profile->n_modules; i++) {
+        const ProfileModule *from = &profile->modules[i];
+        ProfileModule *into = &out->modules[i];
+        *into = *from;
+        into->blocks = arena_many(arena, ProfileBlock, from->n_blocks);
+        for (uint32_t j = 0; j < from->n_blocks; j++) {
+            into->blocks[j] = from->blocks[j];
+            into->blocks[j].count = times(from->blocks[j].count, factor);
+        }
+        into->edges = scale_edges(arena, from->edges, from->n_edges, factor);
+        into->entries = scale_edges(arena, from->entries, from->n_entries, factor);
+    }
+    return out;
 }

@@ -1,7 +1,8 @@
 /*
  * What the files that make up the profile share with each other and with nobody else.
  *
- *   profile.c        queries, digest, which form a file has
+ *   profile.c        queries, which form a file has
+ *   profile_digest.c whether two profiles hold the same counts
  *   profile_check.c  order and bounds: every reader ends here
  *   profile_text.c   the text form          docs/formats/profile-text.md
  *   profile_file.c   the compact form       docs/formats/profile.md
@@ -65,7 +66,7 @@ typedef struct Woven {
 /*
  * Blocks from runs; result in `arena`. `runs` is sorted in place.
  * leaders:      addresses at which a block begins when an instruction does.
- * split_counts: a block also begins where the count changes.
+ * split_counts: a block also begins where the count changes. Of one process; sums do not.
  */
 void profile_weave(Arena *arena, Run *runs, size_t n, const uint64_t *leaders, size_t n_leaders,
                    bool split_counts, Woven *out);
@@ -140,9 +141,6 @@ typedef struct LivePaths {
 MUST_CHECK Status profile_add_siblings(Arena *arena, const char *path, const Profile *base,
                                        Images *images, bool only_ended, LivePaths *used,
                                        const Profile **out, Error *err);
-
-/* A whole file into the arena; "-" is standard input. */
-MUST_CHECK Status profile_slurp(Arena *arena, const char *path, Bytes *out, Error *err);
 
 /* What profile_read does, from bytes in memory and without the files beside them; fuzzers start
  * here. Bytes are borrowed. */

@@ -12,8 +12,8 @@
  * profiles.
  *
  * A run whose bytes could not be read has no instruction sizes. It is taken apart at every address
- * that another run begins or ends with; the instructions in it that are not accounted for by runs
- * that begin later count to its first part.
+ * that another run begins or ends with. Of one process, the instructions in it that are not
+ * accounted for by runs that begin later count to its first part; in a sum, see number_whole.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -195,6 +195,22 @@ static void number_pieces(Weave *weave, const Run *run)
     }
 }
 
+/* In a sum: a piece that is the whole run has its number of instructions, the largest when runs
+ * disagree; a part of one has what its bytes need at least. So the number depends only on the piece
+ * and on the runs that are it, and sums of sums are sums. */
+static void number_whole(Weave *weave, const Run *runs, size_t n)
+{
+    for (size_t i = 0; i < weave->n; i++)
+        if (!weave->pieces[i].sized)
+            weave->pieces[i].n_insns = (weave->pieces[i].size + INSN_SIZE_MAX - 1) / INSN_SIZE_MAX;
+    for (size_t i = 0; i < n; i++) {
+        Piece *piece = piece_at(weave, find_piece(weave, runs[i].start), runs[i].start);
+        if (piece != NULL && !piece->sized && piece->size == runs[i].size &&
+            piece->n_insns < runs[i].n_insns)
+            piece->n_insns = runs[i].n_insns;
+    }
+}
+
 static void count_piece(Piece *piece, const Run *run, bool last)
 {
     piece->count = count_add(piece->count, run->count);
@@ -309,7 +325,9 @@ void profile_weave(Arena *arena, Run *runs, size_t n, const uint64_t *leaders, s
     for (size_t i = 0; i < n; i++)
         take_apart(&weave, &runs[i]);
     unite_pieces(&weave);
-    for (size_t i = n; i-- > 0;)
+    if (!split_counts)
+        number_whole(&weave, runs, n);
+    for (size_t i = n; split_counts && i-- > 0;)
         if (runs[i].sizes == NULL)
             number_pieces(&weave, &runs[i]);
     for (size_t i = 0; i < n; i++)
