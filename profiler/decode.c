@@ -13,6 +13,7 @@
 
 #include "profiler/flags.h"
 #include "profiler/gate.h"
+#include "profiler/gs.h"
 #include "profiler/zydis_load.h"
 
 #include <Zydis/Zydis.h>
@@ -130,6 +131,32 @@ static void take_memory(GuestInsn *insn, const ZydisDecodedOperand *operand)
         mem->usable = false;
 }
 
+/*
+ * What the VM does with the guest's GS while it keeps the host's. A load of the register, and
+ * operands that no scratch register can stand for (string operations, vectors of indices), are
+ * refused. Where host GS is the guest's, only the operands of branches are the VM's affair.
+ */
+static void take_gs(GuestInsn *insn, const ZydisDecodedOperand *operand, bool written)
+{
+    bool branch = zi.mnemonic == ZYDIS_MNEMONIC_JMP || zi.mnemonic == ZYDIS_MNEMONIC_CALL;
+    if (!vm_keeps_gs(&the_vm) && !branch)
+        return;
+    if (operand->type == ZYDIS_OPERAND_TYPE_REGISTER) {
+        if (operand->reg.value == ZYDIS_REGISTER_GS && written)
+            insn->flow = FLOW_REFUSED;
+        return;
+    }
+    if (operand->type != ZYDIS_OPERAND_TYPE_MEMORY || operand->mem.segment != ZYDIS_REGISTER_GS ||
+        operand->mem.type == ZYDIS_MEMOP_TYPE_AGEN)
+        return;
+    if (operand->visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN ||
+        operand->mem.type == ZYDIS_MEMOP_TYPE_VSIB)
+        insn->flow = FLOW_REFUSED;
+    else
+        gs_take_operand(insn, zi.address_width == 64);
+    insn->gs_modrm = zi.raw.modrm.offset;
+}
+
 static void take_operand(GuestInsn *insn, const ZydisDecodedOperand *operand)
 {
     bool written = (operand->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
@@ -143,6 +170,7 @@ static void take_operand(GuestInsn *insn, const ZydisDecodedOperand *operand)
         if (operand->mem.type != ZYDIS_MEMOP_TYPE_AGEN)
             insn->faults = true;
     }
+    take_gs(insn, operand, written);
 }
 
 static uint64_t extend_immediate(const ZydisDecodedOperand *operand, unsigned bits)
@@ -281,6 +309,8 @@ static InsnFlow flow_of(void)
 
 static void take_flow(GuestInsn *insn)
 {
+    if (insn->flow == FLOW_REFUSED) /* an operand is the reason */
+        return;
     insn->flow = (uint8_t)flow_of();
     insn->cc = condition_of(zi.mnemonic);
     /* An address-size prefix makes loop count ECX; a data-size one is ignored by 64-bit branches on
@@ -382,6 +412,7 @@ static void convert(GuestInsn *insn, uint64_t pc)
         insn->shape = SHAPE_COUNT;
     take_flow(insn);
     take_flags(insn);
+    insn->gs |= gs_base_handler(insn) != NULL;
 }
 
 /* ---- a run ---- */

@@ -10,6 +10,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "profiler/detach.h"
+#include "profiler/gs_calls.h"
 #include "profiler/live.h"
 #include "profiler/signals.h"
 #include "profiler/text.h"
@@ -32,5 +33,6 @@ void detach(Thread *thread, const char *why)
     vm_say(text.bytes);
     live_mark(LIVE_DETACHED, true);
     signals_give_back(thread);
+    gs_give_back(thread);
     vm_go_native(&thread->cpu);
 }

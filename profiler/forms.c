@@ -7,6 +7,7 @@
 #include "profiler/forms.h"
 
 #include "profiler/flow.h"
+#include "profiler/gs.h"
 
 #include <Zydis/Mnemonic.h>
 
@@ -99,6 +100,9 @@ Handler *form_special(const GuestInsn *insn)
         return h_std;
     case ZYDIS_MNEMONIC_CPUID:
         return h_cpuid;
+    case ZYDIS_MNEMONIC_RDGSBASE:
+    case ZYDIS_MNEMONIC_WRGSBASE:
+        return gs_base_handler(insn);
     default:
         if (is_zeroing(insn))
             return insn->bits == 64 ? h_zero_64 : h_zero_32;

@@ -16,6 +16,7 @@
 #include "profiler/flags.h"
 #include "profiler/flow.h"
 #include "profiler/forms.h"
+#include "profiler/gs.h"
 #include "profiler/lookup.h"
 #include "profiler/pairs.h"
 #include "profiler/pool.h"
@@ -117,6 +118,15 @@ static void emit_handled(Emit *e, const GuestInsn *insn, Handler *handler, unsig
         op[1].word[0] = (uint64_t)insn->mem.disp;
     if (form_has_long_immediate(insn->shape))
         op[1].word[1] = insn->imm;
+}
+
+/* The address of a GS operand, for the record behind. */
+static void emit_gs_address(Emit *e, const GuestInsn *insn)
+{
+    Op *op = emit(e, h_gs_address, 2);
+    set_memory(op, &insn->gs_mem);
+    op->imm = insn->gs_mem.mode == MODE_COUNT;
+    op[1].word[0] = (uint64_t)insn->gs_mem.disp;
 }
 
 /* A record that finds guest address `target` and then patches `link`. */
@@ -318,8 +328,8 @@ static void emit_fused(Emit *e, Handler *handler, const GuestInsn *insn, const G
 /* Handled instructions that a thunk may take in: none that would make it load or guard flags. */
 static bool may_absorb(const GuestInsn *insn)
 {
-    return form_special(insn) == NULL && insn->flow == FLOW_NEXT && insn->flags_in == 0 &&
-           (insn->flags_out == 0 || insn->flags_out == RFLAGS_ARITH);
+    return form_special(insn) == NULL && insn->flow == FLOW_NEXT && !insn->gs &&
+           insn->flags_in == 0 && (insn->flags_out == 0 || insn->flags_out == RFLAGS_ARITH);
 }
 
 /*
@@ -429,6 +439,8 @@ static void emit_all(Emit *e)
         const GuestInsn *insn = &run->insn[e->insn];
         unsigned slots;
         Handler *fused = e->insn + 2 == run->n ? fused_handler(insn, insn + 1) : NULL;
+        if (insn->gs && insn->mem.base == GS_ADDRESS_REG)
+            emit_gs_address(e, insn);
         if (e->native[e->insn]) {
             emit_thunk(e);
             continue;

@@ -5,6 +5,7 @@
  */
 #include "profiler/syscalls.h"
 #include "profiler/detach.h"
+#include "profiler/gs_calls.h"
 #include "profiler/mapping_calls.h"
 #include "profiler/memory.h"
 #include "profiler/process.h"
@@ -223,6 +224,8 @@ static CallFate call_arch_prctl(Thread *thread, Call *call)
     enum { SHADOW_STACK_FIRST = 0x5001, SHADOW_STACK_LAST = 0x5005 };
     if (call->arg[0] >= SHADOW_STACK_FIRST && call->arg[0] <= SHADOW_STACK_LAST)
         return done(call, -EINVAL);
+    if (gs_arch_prctl(thread, call))
+        return CALL_DONE;
     return syscall_pass(thread, call);
 }
 
@@ -277,7 +280,7 @@ static CallFate call_seccomp(Thread *thread, Call *call)
     X(rseq,              call_refuse_enosys, "the kernel would see the VM's addresses")      \
     X(ptrace,            call_refuse_eperm,  "a tracer would see the VM")                    \
     X(prctl,             call_prctl,         "some would hit the VM")                        \
-    X(arch_prctl,        call_arch_prctl,    "a shadow stack would hold the VM's calls")     \
+    X(arch_prctl,        call_arch_prctl,    "GS and shadow stacks are the VM's")     \
     X(seccomp,           call_seccomp,       "the VM makes system calls of its own")
 /* clang-format on */
 

@@ -17,6 +17,7 @@
 #include "profiler/thunk.h"
 
 #include "profiler/flags.h"
+#include "profiler/gs.h"
 
 enum {
     CHUNK = 256 * 1024,
@@ -88,13 +89,15 @@ ThunkPlan thunk_plan(const DecodedRun *run, uint32_t first, const bool *wanted)
     bool low = false, high = false;
     for (uint32_t i = first; i < run->n && wanted[i]; i++) {
         const GuestInsn *insn = &run->insn[i];
+        if (insn->gs && i > first) /* a record before the thunk computes its address */
+            break;
         ThunkPlan more = plan;
         more.regs |= insn->regs;
         more.written |= insn->written;
         more.flags_out |= insn->flags_out;
         more.is_string |= insn->is_string;
         more.n++;
-        bool rip = insn->rip_modrm != 0;
+        bool rip = insn->rip_modrm != 0 || insn->gs;
         if (!plan_registers(&more, low || (rip && !insn->rip_high),
                             high || (rip && insn->rip_high)))
             break;
@@ -210,9 +213,47 @@ static void put_prologue(Code *code, const ThunkPlan *plan, const uint8_t home[3
     }
 }
 
+static bool is_legacy_prefix(unsigned byte)
+{
+    static const uint8_t prefixes[] = { 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65,
+                                        0x66, 0x67, 0xf0, 0xf2, 0xf3 };
+    for (unsigned i = 0; i < sizeof prefixes; i++) {
+        if (byte == prefixes[i])
+            return true;
+    }
+    return false;
+}
+
+/*
+ * A GS operand becomes [scratch]: the prefixes for segment and address size go, and ModRM, SIB and
+ * displacement become mod 01 rm scratch disp8 = 0, which is never longer.
+ */
+static void put_gs_insn(Code *code, const GuestInsn *insn, unsigned scratch)
+{
+    enum { PREFIX_FS = 0x64, PREFIX_GS = 0x65, PREFIX_ADDRESS = 0x67, RM_SIB = 4, RM_DISP = 5 };
+    const uint8_t *at = insn->bytes, *modrm = insn->bytes + insn->gs_modrm;
+    for (; is_legacy_prefix(*at); at++) {
+        if (*at != PREFIX_FS && *at != PREFIX_GS && *at != PREFIX_ADDRESS)
+            put1(code, *at);
+    }
+    put(code, at, (unsigned)(modrm - at));
+    unsigned mod = *modrm >> 6, rm = *modrm & 7;
+    const uint8_t *rest = modrm + 1 + (rm == RM_SIB ? 1 : 0);
+    bool wide = mod == 2 || (mod == 0 && (rm == RM_DISP || (rm == RM_SIB && (modrm[1] & 7) == 5)));
+    rest += wide ? 4 : mod == 1 ? 1 : 0;
+    put1(code, 0x40 | (*modrm & 0x38) | (scratch & 7));
+    put1(code, 0);
+    put(code, rest, (unsigned)(insn->bytes + insn->size - rest));
+}
+
 static void put_insn(Code *code, const ThunkPlan *plan, const GuestInsn *insn, ThunkInsn *where)
 {
-    if (insn->rip_modrm == 0) {
+    if (insn->gs) {
+        unsigned scratch = insn->rip_high ? plan->rip_high : plan->rip_low;
+        put_memory(code, MOV_LOAD, scratch, plan->cpu, GS_ADDRESS_REG);
+        where->start = (uint16_t)(code->at - code->start);
+        put_gs_insn(code, insn, scratch);
+    } else if (insn->rip_modrm == 0) {
         where->start = (uint16_t)(code->at - code->start);
         put(code, insn->bytes, insn->size);
     } else {

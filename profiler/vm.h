@@ -52,9 +52,10 @@ typedef struct ShadowEntry {
 } ShadowEntry;
 
 /*
- * The guest's integer state, one per thread. Vector, x87, MXCSR, FS and GS are in the host's own
- * registers at all times. While interp_run is active, flags may be lazy (interp side knows how) and
- * pc is stale; after it returns both are exact: flags in `rflags`, `pc` the next instruction.
+ * The guest's integer state, one per thread. Vector, x87, MXCSR and FS are in the host's own
+ * registers at all times, and so is GS unless vm_keeps_gs. While interp_run is active, flags may be
+ * lazy (interp side knows how) and pc is stale; after it returns both are exact: flags in `rflags`,
+ * `pc` the next instruction.
  */
 typedef struct Cpu {
     uint64_t reg[N_GUEST_REGS];

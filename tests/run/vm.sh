@@ -1,5 +1,6 @@
 # Guests run under the VM as they run natively: same output, same errors, same exit status.
 # Each guest of guests/*.c, dynamic (PIE) and static, holds one property.
+# VM_ENGINE names the engine; without it, the default one.
 set -u
 CC=${CC:-cc}
 failed=0
@@ -34,7 +35,7 @@ for source in "$SOURCE"/tests/run/guests/*.c; do
         program=$PWD/bin/$name.$kind
         $CC -O2 -w $flags -o "$program" "$source" -lpthread -lm || exit 1
         run native "$program" one 'two words'
-        run vm "$RESPIN" profile -o "$PWD/$name.$kind.rsp" -- "$program" one 'two words'
+        run vm "$RESPIN" profile ${VM_ENGINE:+"--engine=$VM_ENGINE"} -o "$PWD/$name.$kind.rsp" -- "$program" one 'two words'
         same "$name ($kind)"
         [ -s "$name.$kind.rsp" ] || { echo "$name ($kind): no profile"; failed=1; }
         left=$(ls | grep -c '\.rsp\.') || true
