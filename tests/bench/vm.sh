@@ -1,105 +1,122 @@
 #!/bin/bash
-# How many times slower than native: respin's VM with exact counts, valgrind without a tool, callgrind,
-# qemu; in user time, on three small programs and on three real ones.
+# How many times slower than native: every engine of respin's VM with exact counts, valgrind without a
+# tool, callgrind, qemu, and programs instrumented by llvm-bolt; in user time.
 #
-#   vm.sh BUILD [NAME...]     BUILD: a Release build; NAME: integer strings floats sqlite3 lua perl
-#   ROUNDS=3                  interleaved rounds; the median counts (callgrind runs in the first only)
-#   SCALE=0.25                size of the real programs' work (1: about 2 s native)
+#   vm.sh BUILD [NAME...]     BUILD: a Release build; NAME: integer strings floats (small programs)
+#                             sqlite3 lua perl python3 cc1 clang xz, and lua-reloc sqlite3-reloc
+#                             (built from source with relocations: what llvm-bolt wants)
+#   LONG="auto"               tools that run the long work (LEAST seconds native)
+#   SHORT="threaded ..."      tools that run the short work
+#   ROUNDS=5 SLOW_ROUNDS=1    interleaved rounds; of valgrind and qemu
+#   SCALE=4 SHORT_SCALE=0.25  size of the work; SCALE is repeated until LEAST is reached
+#   LEAST=10                  seconds of native time of the long work
 #   CPU=N                     where everything runs (default: the last one)
-#   TOOLS="native respin …"   of: native respin none callgrind qemu
+#   KEEP=DIR                  keeps inputs and DIR/runs, one line a run (tests/bench/vm_table.py)
 #
-# Prints one line a program and the geometric means of both groups. What is missing on the machine is
-# left out and said so. SPDX-License-Identifier: MIT
+# Tools: ENGINE (switch indirect threaded translate auto), none, callgrind, qemu, bolt (names ending in
+# -reloc). What is missing on the machine is left out and said so. SPDX-License-Identifier: MIT
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "${1:?usage: vm.sh BUILD [NAME...]}" && pwd)
 shift
 work=$here/../workloads/workload.sh
-rounds=${ROUNDS:-3}
-scale=${SCALE:-0.25}
 cpu=${CPU:-$(($(nproc) - 1))}
-small='integer strings floats'
-real='sqlite3 lua perl'
-[ $# -gt 0 ] || set -- $small $real
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-export LC_ALL=C.UTF-8 PERL_HASH_SEED=0
+dir=${KEEP:-$(mktemp -d)}
+mkdir -p "$dir"
+[ -n "${KEEP:-}" ] || trap 'rm -rf "$dir"' EXIT
+runs=$dir/runs
+export LC_ALL=C.UTF-8 PERL_HASH_SEED=0 PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1
+[ $# -gt 0 ] || set -- integer strings floats sqlite3 lua perl python3 cc1 clang xz lua-reloc sqlite3-reloc
+long=${LONG-auto bolt}
+short=${SHORT-threaded switch indirect translate none callgrind qemu}
+bolt=$(ls /usr/lib/llvm-*/bin/llvm-bolt 2> /dev/null | tail -1)
 
-tools=
-for tool in ${TOOLS:-native respin none callgrind qemu}; do
-    case $tool in
-    none | callgrind) command -v valgrind > /dev/null || { echo "valgrind is not installed: no $tool"; continue; } ;;
-    qemu) command -v qemu-x86_64 > /dev/null || { echo "qemu-x86_64 is not installed: no qemu"; continue; } ;;
-    esac
-    tools="$tools $tool"
-done
+have() { # TOOL
+    case $1 in
+    none | callgrind) command -v valgrind ;;
+    qemu) command -v qemu-x86_64 ;;
+    bolt) [ -n "$bolt" ] ;;
+    *) "$build/cli/respin" profile --engine="$1" -o "$dir/try.rsp" -- /bin/true 2> /dev/null ;;
+    esac > /dev/null
+}
+
+present() { # TOOL...: those that there are
+    for tool in "$@"; do
+        if have "$tool"; then echo "$tool"; else echo "vm.sh: no $tool here" >&2; fi
+    done
+}
 
 # The shell words that run a program under a tool.
 prefix_of() { # TOOL
     case $1 in
-    native) ;;
-    respin) echo "$build/cli/respin profile --quiet -o $dir/app.rsp --" ;;
+    native | bolt) ;;
     none) echo "valgrind -q --tool=none" ;;
-    callgrind) echo "valgrind -q --tool=callgrind --callgrind-out-file=$dir/callgrind.out" ;;
+    callgrind) echo "valgrind -q --tool=callgrind --dump-instr=yes --collect-jumps=yes --callgrind-out-file=$dir/callgrind.out" ;;
     qemu) echo qemu-x86_64 ;;
+    *) echo "$build/cli/respin profile --quiet --engine=$1 -o $dir/app.rsp --" ;;
     esac
 }
 
-make_program() { # NAME: leaves a shell command in $dir/NAME.sh, to be given words in PRE
-    case $1 in
+# Leaves a shell command in $dir/KIND-NAME.sh, to be given words in PRE; and one for bolt.
+make_program() { # KIND NAME SCALE
+    local rounds name program
+    case $2 in
     integer | strings | floats)
-        ${CC:-cc} -O3 -o "$dir/$1" "$here/small/$1.c" -lm || exit 1
-        echo "exec \$PRE $dir/$1" > "$dir/$1.sh" ;;
+        case $2 in integer) rounds=14 ;; strings) rounds=60 ;; floats) rounds=300 ;; esac
+        [ "$1" = short ] || rounds=$((rounds * 8))
+        ${CC:-cc} -O3 -o "$dir/$2" "$here/small/$2.c" -lm || return 1
+        echo "exec \$PRE $dir/$2 $rounds" > "$dir/$1-$2.sh" ;;
     *)
-        mkdir -p "$dir/$1.work"
-        sh "$work" setup "$1" "$dir/$1.work" "$scale" || exit 1
-        sh "$work" command "$1" "$dir/$1.work" ref | sed "s/^exec /exec \$PRE /" > "$dir/$1.sh" ;;
+        name=${2%-reloc}
+        mkdir -p "$dir/$1-$2.work"
+        sh "$work" setup "$name" "$dir/$1-$2.work" "$3" || return 1
+        program=
+        [ "$2" = "$name" ] || program=$(sh "$here/from_source.sh" "${name/#lua/lua5.4}" "$dir/source") || return 1
+        sh "$work" command "$name" "$dir/$1-$2.work" ref ${program:+"$program"} | sed "s/^exec /exec \$PRE /" > "$dir/$1-$2.sh"
+        [ -z "$program" ] || instrument "$1" "$2" "$program" ;;
     esac
 }
 
-# One run; its user seconds, of it and its children, go to the file.
-run() { # NAME TOOL ROUND
-    local TIMEFORMAT=%U
-    { time PRE=$(prefix_of "$2") taskset -c "$cpu" sh "$dir/$1.sh" > "$dir/out.$2" 2> "$dir/err.$2"; } 2>> "$dir/$1.$2"
-    [ "$2" = native ] || cmp -s "$dir/out.native" "$dir/out.$2" || echo "$1: other output under $2"
+instrument() { # KIND NAME PROGRAM
+    [ -n "$bolt" ] || return 0
+    "$bolt" -instrument "$3" -o "$dir/$2.instrumented" -instrumentation-file="$dir/$2.fdata" > "$dir/$2.bolt.log" 2>&1 || return 0
+    sed "s#$3#$dir/$2.instrumented#" "$dir/$1-$2.sh" > "$dir/$1-$2.bolt.sh"
 }
 
-median() { sort -n "$1" | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
+run() { # KIND NAME TOOL REPEAT
+    local script=$dir/$1-$2.sh
+    [ "$3" != bolt ] || script=$dir/$1-$2.bolt.sh
+    [ -e "$script" ] || return 0
+    PRE=$(prefix_of "$3") taskset -c "$cpu" python3 "$here/measure.py" "$runs" "$1 $2 $3" "$4" "$dir/out.$3" sh "$script"
+    [ "$3" = native ] || cmp -s "$dir/out.native" "$dir/out.$3" || echo "vm.sh: $2: other output under $3"
+}
 
-for name in "$@"; do
-    make_program "$name"
+# How often the native program must run to take LEAST seconds.
+repeats() { # NAME
+    python3 "$here/measure.py" "$dir/probe" probe 1 "$dir/out.probe" sh "$dir/long-$1.sh"
+    awk -v least="${LEAST:-10}" 'END { n = least / ($2 + 0.001); m = int(n); if (n > m) m++; print m }' "$dir/probe"
+}
+
+bench() { # KIND NAME ROUNDS SCALE TOOL...
+    local kind=$1 name=$2 rounds=$3 scale=$4 repeat=1 round tool
+    shift 4
+    [ $# -gt 0 ] || return 0
+    make_program "$kind" "$name" "$scale" || { echo "vm.sh: $name cannot be made"; return 0; }
+    [ "$kind" = short ] || repeat=$(PRE='' repeats "$name")
     for round in $(seq "$rounds"); do
-        for tool in $tools; do
-            [ "$tool" = callgrind ] && [ "$round" != 1 ] && continue
-            run "$name" "$tool" "$round"
+        for tool in native "$@"; do
+            case $tool in
+            none | callgrind | qemu) [ "$round" -gt "${SLOW_ROUNDS:-1}" ] && continue ;;
+            esac
+            run "$kind" "$name" "$tool" "$repeat"
         done
     done
-done
-
-group() { # TITLE NAME...
-    title=$1
-    shift
-    for name in "$@"; do
-        [ -e "$dir/$name.native" ] || continue
-        line=$(printf '%-18s %8.3f' "$name" "$(median "$dir/$name.native")")
-        for tool in $tools; do
-            [ "$tool" = native ] && continue
-            ratio=$(awk "BEGIN { print $(median "$dir/$name.$tool") / $(median "$dir/$name.native") }")
-            echo "$ratio" >> "$dir/$title.$tool"
-            line="$line $(printf '%10.2f' "$ratio")"
-        done
-        echo "$line"
-    done
-    line=$(printf '%-18s %8s' "geometric mean" "")
-    for tool in $tools; do
-        [ "$tool" = native ] || [ ! -e "$dir/$title.$tool" ] ||
-            line="$line $(awk '{ s += log($1) } END { printf "%10.2f", exp(s / NR) }' "$dir/$title.$tool")"
-    done
-    [ ! -e "$dir/$title.respin" ] || printf '%s   (%s)\n\n' "$line" "$title"
 }
 
-printf '%-18s %8s' 'user time' 'native s'
-for tool in $tools; do [ "$tool" = native ] || printf ' %10s' "$tool"; done
-echo
-group small $small
-group real $real
+: > "$runs"
+long=$(present $long) short=$(present $short)
+for name in "$@"; do
+    bench long "$name" "${ROUNDS:-5}" "${SCALE:-4}" $long
+    case $name in *-reloc) ;; *) bench short "$name" "${ROUNDS:-5}" "${SHORT_SCALE:-0.25}" $short ;; esac
+done
+python3 "$here/vm_table.py" "$runs"

@@ -74,9 +74,12 @@ setup_c() {
         train='IMAGE_RESIZE:stb_image_resize SPRINTF:stb_sprintf' ref='TRUETYPE:stb_truetype'
     elif awk "BEGIN { exit !($3 < 1.5) }"; then
         train='TRUETYPE:stb_truetype' ref='IMAGE:stb_image SPRINTF:stb_sprintf'
-    else
+    elif awk "BEGIN { exit !($3 < 4) }"; then
         train='TRUETYPE:stb_truetype IMAGE_RESIZE:stb_image_resize SPRINTF:stb_sprintf'
         ref='IMAGE:stb_image IMAGE_WRITE:stb_image_write DXT:stb_dxt'
+    else
+        train='TRUETYPE:stb_truetype IMAGE_RESIZE:stb_image_resize SPRINTF:stb_sprintf DS:stb_ds'
+        ref='IMAGE:stb_image IMAGE_WRITE:stb_image_write DXT:stb_dxt TRUETYPE:stb_truetype SPRINTF:stb_sprintf HEXWAVE:stb_hexwave'
     fi
     for set in train ref; do
         eval "parts=\$$set"
