@@ -27,7 +27,7 @@
 enum {
     FIRST_CHUNK = 1 << 16,
     LARGEST_STEP = 1 << 23,
-    SERIES_SHARE = 1024,
+    SERIES_SHARE = 128,
     COUNTERS_SHARE = 8192,
     LEAST_RANGE = 1 << 24,
     DIRECTORY_STEP = 32 << 10,       /* bytes of directory allocated at once */

@@ -1,9 +1,9 @@
 /*
  * memory.c: the VM's own memory, and careful access to the guest's.
  *
- * The range is reserved once, without access and without accounting. It is asked for at an address
- * that sanitizers, allocators and the kernel's own placement leave alone, so that a guest sees the
- * address space that it would see without the VM; the kernel may put it elsewhere.
+ * The range is reserved once, without access and without accounting, at an address that sanitizers,
+ * allocators and the kernel's own placement leave alone, so that a guest finds the addresses free
+ * that it would find without the VM; where that is taken, the kernel chooses.
  *
  * Guest memory is probed through the kernel: rt_sigprocmask with an impossible `how` reads 8 bytes
  * and changes nothing (EINVAL or EFAULT); with no new set it writes 8 bytes. A probe costs 0.1 us,
@@ -26,8 +26,13 @@ enum {
     GROW_STEP = 1 << 20,
 };
 
-#define REGION_HINT UINT64_C(0x650000000000)
-#define REGION_SIZE UINT64_C(0x040000000000)
+/*
+ * Where the kernel could place libraries, but below where it ever begins to (its gap under the
+ * stack and 28 random bits included): the one part of the address space that the address, memory
+ * and thread sanitizers all leave to the program. They fill or seal everything else.
+ */
+#define REGION_HINT UINT64_C(0x7e8000000000)
+#define REGION_SIZE UINT64_C(0x007000000000)
 #define REGION_LEAST UINT64_C(0x000010000000)
 
 /* A bump allocator over reserved addresses. */

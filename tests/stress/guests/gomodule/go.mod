@@ -1,0 +1,3 @@
+module example.org/gomodule
+
+go 1.19
