@@ -1,7 +1,10 @@
 /*
  * decode.c: guest bytes to instructions. The only file that calls Zydis, and only in the gate.
  *
- *   bytes -> Zydis -> GuestInsn: flow, operand shape, registers and flags in and out
+ *   bytes -> fetch.c, or Zydis -> GuestInsn: flow, operand shape, registers and flags in and out
+ *
+ * The decoder of forms (fetch.c) knows what has a handler; Zydis decodes the rest. test_fetch.c
+ * holds the one to the other.
  *
  * What the shape does not cover (high-byte targets, GS, 32-bit addresses) gets SHAPE_COUNT and runs
  * natively; registers, flags and the RIP-relative operand are filled in for every instruction.
@@ -11,6 +14,7 @@
 #define ZYAN_NO_LIBC 1
 #include "profiler/decode.h"
 
+#include "profiler/fetch.h"
 #include "profiler/flags.h"
 #include "profiler/gate.h"
 #include "profiler/gs.h"
@@ -313,11 +317,14 @@ static void take_flow(GuestInsn *insn)
         return;
     insn->flow = (uint8_t)flow_of();
     insn->cc = condition_of(zi.mnemonic);
-    /* An address-size prefix makes loop count ECX; a data-size one is ignored by 64-bit branches on
-     * one vendor's CPUs and not on the other's (SDM vol. 2A Jcc): neither is ever emitted. */
+    /* An address-size prefix makes loop count ECX; a data-size one without REX.W is ignored by
+     * 64-bit branches on one vendor's CPUs and not on the other's (SDM vol. 2A Jcc): neither is
+     * emitted. */
     if (insn->flow == FLOW_COUNT && zi.address_width != 64 && zi.mnemonic != ZYDIS_MNEMONIC_JECXZ)
         insn->flow = FLOW_REFUSED;
-    if (insn->flow != FLOW_NEXT && insn->flow != FLOW_SYSCALL && zi.operand_width == 16)
+    bool narrow = zi.operand_width == 16 ||
+                  ((zi.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE) != 0 && zi.raw.rex.W == 0);
+    if (insn->flow != FLOW_NEXT && insn->flow != FLOW_SYSCALL && narrow)
         insn->flow = FLOW_REFUSED;
     if ((insn->flow == FLOW_JUMP_IND || insn->flow == FLOW_CALL_IND) && insn->shape != SHAPE_R &&
         !(insn->shape == SHAPE_M && insn->mem.usable))
@@ -397,9 +404,12 @@ static bool high_rm(const uint8_t *bytes)
 
 static void convert(GuestInsn *insn, uint64_t pc)
 {
-    *insn = (GuestInsn){
-        .pc = pc, .size = zi.length, .mnemonic = (uint16_t)zi.mnemonic, .a = NO_REG, .b = NO_REG
-    };
+    *insn = (GuestInsn){ .pc = pc,
+                         .size = zi.length,
+                         .mnemonic = (uint16_t)zi.mnemonic,
+                         .a = NO_REG,
+                         .b = NO_REG,
+                         .routine = NO_ROUTINE };
     for (unsigned i = 0; i < zi.length; i++)
         insn->bytes[i] = ((const uint8_t *)pc)[i];
     insn->locked = (zi.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0;
@@ -408,7 +418,10 @@ static void convert(GuestInsn *insn, uint64_t pc)
     for (unsigned i = 0; i < zi.operand_count; i++)
         take_operand(insn, &zo[i]);
     insn->rip_high = high_rm(insn->bytes);
-    if (insn->locked)
+    /* A 16-bit push of an immediate and a 16-bit leave: rows are of the 64-bit ones. */
+    bool narrow = zi.operand_width == 16 &&
+                  (zi.mnemonic == ZYDIS_MNEMONIC_PUSH || zi.mnemonic == ZYDIS_MNEMONIC_LEAVE);
+    if (insn->locked || narrow)
         insn->shape = SHAPE_COUNT;
     take_flow(insn);
     take_flags(insn);
@@ -427,40 +440,90 @@ static uint64_t readable(uint64_t pc, const CodeMap *map)
     return here;
 }
 
-static void decode_in_gate(void *argument)
+typedef struct OneInsn {
+    GuestInsn *insn;
+    uint64_t pc;
+    unsigned room;
+    bool done;
+} OneInsn;
+
+static void decode_one_in_gate(void *argument)
 {
-    DecodedRun *run = argument;
-    uint64_t pc = run->pc;
-    while (run->end == DECODE_LIMIT && run->n < BLOCK_MAX_INSNS) {
-        uint64_t size = readable(pc, &run->map);
-        ZyanStatus status =
-            decode_full(&decoder, (const void *)pc, size < MAX_INSN ? size : MAX_INSN, &zi, zo);
-        if (!ZYAN_SUCCESS(status)) {
-            run->end = status == ZYDIS_STATUS_NO_MORE_DATA ? DECODE_FETCH : DECODE_BAD;
-            break;
-        }
+    OneInsn *one = argument;
+    one->done = ZYAN_SUCCESS(decode_full(&decoder, (const void *)one->pc, one->room, &zi, zo));
+    if (one->done)
+        convert(one->insn, one->pc);
+}
+
+bool decode_one(GuestInsn *insn, uint64_t pc, unsigned room)
+{
+    OneInsn one = { insn, pc, room, false };
+    gate_call(decode_one_in_gate, &one);
+    return one.done;
+}
+
+/* By the decoder of forms. False: it is none of its own. */
+static bool decode_form(GuestInsn *insn, uint64_t pc, unsigned room)
+{
+    uint8_t bytes[FETCH_READS];
+    for (unsigned i = 0; i < sizeof bytes; i++)
+        bytes[i] = i < room ? ((const uint8_t *)pc)[i] : 0;
+    if (!fetch_insn(insn, bytes, room, pc))
+        return false;
+    fetch_complete(insn, bytes);
+    return true;
+}
+
+/* Decodes on; ends at what needs Zydis where `in_gate` is false. */
+static void decode_on(DecodedRun *run, bool in_gate)
+{
+    uint64_t pc = run->pc + run->size;
+    while (run->n < BLOCK_MAX_INSNS) {
         GuestInsn *insn = &run->insn[run->n];
-        convert(insn, pc);
+        uint64_t size = readable(pc, &run->map);
+        unsigned room = size < MAX_INSN ? (unsigned)size : MAX_INSN;
+        if (!decode_form(insn, pc, room)) {
+            if (!in_gate)
+                return;
+            ZyanStatus status = decode_full(&decoder, (const void *)pc, room, &zi, zo);
+            if (!ZYAN_SUCCESS(status)) {
+                run->end = status == ZYDIS_STATUS_NO_MORE_DATA ? DECODE_FETCH : DECODE_BAD;
+                return;
+            }
+            convert(insn, pc);
+        }
         run->n++;
         pc += insn->size;
         run->size = (uint32_t)(pc - run->pc);
         if (insn->flow != FLOW_NEXT)
             run->end = DECODE_FLOW;
-        else if (pc >= run->map.end || (pc & -(uint64_t)PAGE) != (run->pc & -(uint64_t)PAGE) ||
-                 run->size + MAX_INSN > BLOCK_MAX_BYTES)
-            break;
+        run->ended = insn->flow != FLOW_NEXT || pc >= run->map.end ||
+                     (pc & -(uint64_t)PAGE) != (run->pc & -(uint64_t)PAGE) ||
+                     run->size + MAX_INSN > BLOCK_MAX_BYTES;
+        if (run->ended)
+            return;
     }
+    run->ended = true;
 }
 
+static void decode_in_gate(void *argument)
+{
+    decode_on(argument, true);
+}
+
+/* Into the gate at the first instruction that needs it, and then to the end there: once a block. */
 void decode_run(uint64_t pc, DecodedRun *run)
 {
     run->pc = pc;
     run->n = 0;
     run->size = 0;
     run->end = DECODE_LIMIT;
+    run->ended = false;
     if (!map_find_code(pc, &run->map)) {
         run->end = DECODE_FETCH;
         return;
     }
-    gate_call(decode_in_gate, run);
+    decode_on(run, false);
+    if (!run->ended)
+        gate_call(decode_in_gate, run);
 }

@@ -25,6 +25,9 @@ typedef enum InsnFlow {
 /* Registers as byte offsets into Cpu; the second byte of rax rcx rdx rbx is an odd offset. */
 enum { NO_REG = 255 };
 
+/* Routines, numbered (fetch.h). */
+enum { ROUTINES_OF_ROW = 16, NO_ROUTINE = 0xffff };
+
 typedef struct GuestMem {
     uint8_t base, index; /* NO_REG: none */
     uint8_t scale;
@@ -60,6 +63,7 @@ typedef struct GuestInsn {
     GuestMem gs_mem;  /* mode MODE_COUNT: addresses are 32 bits wide */
     uint64_t rip_target; /* address of the RIP-relative operand */
     uint8_t bytes[15];
+    uint16_t routine; /* fetch.h; NO_ROUTINE: decoded by Zydis */
 } GuestInsn;
 
 typedef enum DecodeEnd {
@@ -74,12 +78,15 @@ typedef struct DecodedRun {
     uint32_t n;
     uint32_t size;
     DecodeEnd end;
+    bool ended; /* private to decode.c */
     CodeMap map;
     GuestInsn insn[BLOCK_MAX_INSNS];
 } DecodedRun;
 
 /* Loads the decoder; false: could not, *why says it. */
 bool decode_init(const char *zydis_path, const char **why);
+/* One instruction, by Zydis; at most `room` bytes, which can be read. code_lock is held. */
+bool decode_one(GuestInsn *insn, uint64_t pc, unsigned room);
 /* Decodes from `pc` up to a transfer, a limit, a page end or a map end. code_lock is held. */
 void decode_run(uint64_t pc, DecodedRun *run);
 

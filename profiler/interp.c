@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "profiler/fetch.h"
 #include "profiler/flags.h"
 #include "profiler/flow.h"
 #include "profiler/forms.h"
@@ -33,6 +34,7 @@ bool interp_init(Vm *vm)
     if (!decode_init(vm->options.zydis, &vm->unsupported))
         return false;
     forms_init();
+    fetch_init();
     vm_lock(&vm->code_lock);
     lookup_init();
     vm_unlock(&vm->code_lock);

@@ -212,6 +212,11 @@ void machine_load(const uint8_t *bytes, size_t size)
     snippet_size = size;
 }
 
+void machine_poke(const uint8_t *bytes, size_t size)
+{
+    memcpy(code + SNIPPET, bytes, size);
+}
+
 void machine_run_native(MachineState *state)
 {
     put_way_out();

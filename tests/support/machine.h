@@ -32,6 +32,8 @@ uint64_t machine_fs(void);
 /* Puts a snippet at machine_code(). It must fall through at its end. */
 void machine_load(const uint8_t *code, size_t size);
 /* Runs the loaded snippet from `state`, which becomes the state after it. */
+/* Puts bytes there that are not to be run. */
+void machine_poke(const uint8_t *bytes, size_t size);
 void machine_run_native(MachineState *state);
 void machine_run_interp(MachineState *state);
 
