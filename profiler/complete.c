@@ -155,7 +155,8 @@ void fetch_complete(GuestInsn *insn, const uint8_t *bytes)
     }
     note_implicit(insn);
     insn->faults = (memory && row != ROW_LEA_RM) || uses_stack(insn);
-    insn->locked = insn->is_string = false;
+    insn->locked = insn->is_string = insn->gs = false;
+    insn->gs_modrm = 0;
     if (insn->rip_modrm == 0) {
         insn->rip_high = false;
         insn->rip_target = 0;

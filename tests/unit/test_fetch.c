@@ -204,7 +204,7 @@ static void try_one(const uint8_t *bytes, const Prefixes *before)
     if (!known) {
         n_native++;
         bool handled = form_handler(&zydis, &slots) != NULL && zydis.flow == FLOW_NEXT;
-        bool transfer = zydis.flow != FLOW_NEXT && zydis.flow != FLOW_REFUSED;
+        bool transfer = zydis.flow != FLOW_NEXT && zydis.flow != FLOW_REFUSED && !zydis.gs;
         if ((handled && !is_left_out(&zydis, bytes, before)) || transfer)
             show("not known", bytes, zydis.size);
         return;
