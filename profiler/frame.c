@@ -321,3 +321,21 @@ bool frame_pop(Thread *thread, SigMask *mask)
     alt_stack_set(&thread->os->alt_stack, &context.stack, thread->cpu.reg[R_RSP]);
     return true;
 }
+
+/* ---- out of the VM ------------------------------------------------------------------------ */
+
+void frame_resume_natively(const Thread *thread, SigMask mask)
+{
+    enum { RT_SIGRETURN = 15 };
+    uint8_t image[XSAVE_MAX + sizeof(uint32_t)] __attribute__((aligned(XSAVE_ALIGN)));
+    SigFrame frame = { .context = {
+                           .flags = CONTEXT_FLAGS, .stack = thread->os->alt_stack, .mask = mask } };
+    save_vectors(image);
+    save_registers(&thread->cpu, &frame.context.registers);
+    frame.context.registers.fpstate = (uint64_t)image;
+    __asm__ volatile("movq %0, %%rsp\n\tsyscall\n\thlt"
+                     :
+                     : "r"(&frame.context), "a"(RT_SIGRETURN)
+                     : "memory");
+    __builtin_unreachable();
+}

@@ -55,6 +55,11 @@ typedef struct FrameRequest {
  * False: the stack cannot take it (a SIGSEGV is due); nothing has changed.
  */
 bool frame_push(Thread *thread, const FrameRequest *request);
+/*
+ * The processor gets the guest's registers and `mask`, by a sigreturn of the VM's own: a signal
+ * that is pending and not in `mask` acts before the first instruction.
+ */
+__attribute__((noreturn)) void frame_resume_natively(const Thread *thread, SigMask mask);
 /* rt_sigreturn: takes everything back from the frame at cpu RSP - 8. False: a bad frame. */
 bool frame_pop(Thread *thread, SigMask *mask);
 

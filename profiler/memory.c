@@ -73,6 +73,7 @@ bool memory_init(void)
             continue;
         memory.start = memory.at = (uint64_t)start;
         memory.end = memory.start + size;
+        raw_syscall(__NR_madvise, start, (long)size, MADV_DONTDUMP, 0, 0, 0);
         return true;
     }
     return false;

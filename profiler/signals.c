@@ -12,12 +12,14 @@
  * While a captured signal waits, the kernel blocks all others (but those a fault can raise):
  * nothing queues up in the VM, so nothing is lost and the kernel's order stays.
  *
- * SIG_DFL and SIG_IGN are the kernel's own affair: it ends, stops or ignores.
+ * SIG_DFL and SIG_IGN are the kernel's own affair: it ends, stops or ignores. Only what dumps core
+ * by default is taken, too, so that the core file shows the guest's registers.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "profiler/signals.h"
 #include "profiler/frame.h"
+#include "profiler/gs_calls.h"
 #include "profiler/memory.h"
 #include "profiler/text.h"
 #include "profiler/threads.h"
@@ -53,6 +55,10 @@ enum {
 #define FAULT_SIGNALS                                                                              \
     (SIG_BIT(SIGNAL_SEGV) | SIG_BIT(SIGNAL_BUS) | SIG_BIT(SIGNAL_FPE) | SIG_BIT(SIGNAL_ILL) |      \
      SIG_BIT(SIGNAL_TRAP) | SIG_BIT(SIGNAL_SYS))
+/* By default they end the process with a core file. */
+#define CORE_SIGNALS                                                                               \
+    (FAULT_SIGNALS | SIG_BIT(SIGNAL_QUIT) | SIG_BIT(SIGNAL_ABRT) | SIG_BIT(SIGNAL_XCPU) |          \
+     SIG_BIT(SIGNAL_XFSZ))
 #define UNBLOCKABLE (SIG_BIT(SIGNAL_KILL) | SIG_BIT(SIGNAL_STOP))
 
 extern const char vm_restorer[] __attribute__((visibility("hidden")));
@@ -198,6 +204,32 @@ static void host_handler(int signal, const uint64_t *info, HostContext *context)
         context->gregs[GREG_RIP] = (int64_t)vm_syscall_interrupted;
 }
 
+/* ---- actions ------------------------------------------------------------------------------ */
+
+static bool has_handler(const GuestAction *action)
+{
+    return action->handler != HANDLER_DEFAULT && action->handler != HANDLER_IGNORE;
+}
+
+/* Ends the process with a core file, in which the guest's registers are to stand, not the VM's. */
+static bool dumps_core(uint64_t signal, const GuestAction *action)
+{
+    return action->handler == HANDLER_DEFAULT && (SIG_BIT(signal) & CORE_SIGNALS) != 0;
+}
+
+/* What the kernel gets to see of a guest's action. */
+static long install(uint64_t signal, const GuestAction *action)
+{
+    if (!has_handler(action) && !dumps_core(signal, action))
+        return host_action(signal, action, NULL);
+    GuestAction host = { .handler = (uint64_t)host_handler,
+                         .flags = (action->flags & SA_HOST_KEEPS) | SA_SIGINFO_ | SA_ONSTACK_ |
+                                  SA_RESTORER_,
+                         .restorer = (uint64_t)vm_restorer,
+                         .mask = ~(SigMask)0 };
+    return host_action(signal, &host, NULL);
+}
+
 /* ---- tables ------------------------------------------------------------------------------- */
 
 static struct {
@@ -225,6 +257,8 @@ SigTable *signals_initial_table(void)
     for (uint64_t signal = 1; signal <= N_SIGNALS; signal++) {
         host_action(signal, NULL, &table->action[signal]);
         table->action[signal].flags &= SA_KERNEL_FLAGS;
+        if (dumps_core(signal, &table->action[signal]))
+            install(signal, &table->action[signal]);
     }
     return table;
 }
@@ -253,11 +287,6 @@ void signals_use_alt_stack(Thread *thread)
 
 /* ---- system calls ------------------------------------------------------------------------- */
 
-static bool has_handler(const GuestAction *action)
-{
-    return action->handler != HANDLER_DEFAULT && action->handler != HANDLER_IGNORE;
-}
-
 void signals_clear_handlers(SigTable *table)
 {
     for (uint64_t signal = 1; signal <= N_SIGNALS; signal++)
@@ -280,19 +309,6 @@ void signals_forget(Thread *thread)
 {
     memset(thread->os->captured, 0, sizeof thread->os->captured);
     thread->cpu.pending = 0;
-}
-
-/* What the kernel gets to see of a guest's action. */
-static long install(uint64_t signal, const GuestAction *action)
-{
-    if (!has_handler(action))
-        return host_action(signal, action, NULL);
-    GuestAction host = { .handler = (uint64_t)host_handler,
-                         .flags = (action->flags & SA_HOST_KEEPS) | SA_SIGINFO_ | SA_ONSTACK_ |
-                                  SA_RESTORER_,
-                         .restorer = (uint64_t)vm_restorer,
-                         .mask = ~(SigMask)0 };
-    return host_action(signal, &host, NULL);
 }
 
 long signals_action(Thread *thread, uint64_t signal, uint64_t new_action, uint64_t old_action,
@@ -390,14 +406,19 @@ static void send_to_self(int signal, const Captured *captured)
         raw_syscall(__NR_tgkill, pid, tid, signal, 0, 0, 0);
 }
 
-/* A fault that the guest cannot handle: the default action, at once, whatever is blocked. */
-__attribute__((noreturn)) static void die_of_signal(int signal, const Captured *captured)
+/*
+ * What the guest cannot handle: the default action, at once, whatever is blocked. It is sent while
+ * all is blocked and let in together with the guest's registers, for the core file.
+ */
+__attribute__((noreturn)) static void die_of_signal(Thread *thread, int signal,
+                                                    const Captured *captured)
 {
     GuestAction by_default = { 0 };
+    swap_kernel_mask(~(SigMask)0);
     host_action((uint64_t)signal, &by_default, NULL);
     send_to_self(signal, captured);
-    for (;;)
-        swap_kernel_mask(~SIG_BIT(signal));
+    gs_give_back(thread);
+    frame_resume_natively(thread, ~SIG_BIT(signal));
 }
 
 static bool ignored_by_default(int signal)
@@ -407,11 +428,11 @@ static bool ignored_by_default(int signal)
 }
 
 /* No handler (any more): what the kernel would do now. */
-static void act_by_default(const GuestAction *action, const Captured *captured)
+static void act_by_default(Thread *thread, const GuestAction *action, const Captured *captured)
 {
     int signal = (int)captured->signal;
-    if (captured->is_fault)
-        die_of_signal(signal, captured);
+    if (captured->is_fault || dumps_core((uint64_t)signal, action))
+        die_of_signal(thread, signal, captured);
     if (action->handler == HANDLER_IGNORE || ignored_by_default(signal))
         return;
     send_to_self(signal, captured);
@@ -439,7 +460,7 @@ static void raise_bad_frame(Thread *thread, int signal)
     info[INFO_CODE] = 0x80; /* SI_KERNEL */
     place->is_fault = true;
     if (signal == SIGNAL_SEGV)
-        die_of_signal(signal, place);
+        die_of_signal(thread, signal, place);
     place->signal = SIGNAL_SEGV;
 }
 
@@ -449,14 +470,14 @@ static void deliver_one(Thread *thread, const Captured *captured)
     int signal = (int)captured->signal;
     bool blocked = (os->base_mask & SIG_BIT(signal)) != 0;
     if (blocked && captured->is_fault)
-        die_of_signal(signal, captured);
+        die_of_signal(thread, signal, captured);
     if (blocked) {
         send_to_self(signal, captured);
         return;
     }
     GuestAction action = take_action(os->actions, signal);
     if (!has_handler(&action)) {
-        act_by_default(&action, captured);
+        act_by_default(thread, &action, captured);
         return;
     }
     FrameRequest request = { signal, &action, captured, os->guest_mask };

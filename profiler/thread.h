@@ -24,8 +24,10 @@ enum {
 /* Signal numbers of x86-64, and flags of stack_t: the kernel's headers and libc's exclude each
  * other. */
 enum {
+    SIGNAL_QUIT = 3,
     SIGNAL_ILL = 4,
     SIGNAL_TRAP = 5,
+    SIGNAL_ABRT = 6,
     SIGNAL_BUS = 7,
     SIGNAL_FPE = 8,
     SIGNAL_KILL = 9,
@@ -34,6 +36,8 @@ enum {
     SIGNAL_CONT = 18,
     SIGNAL_STOP = 19,
     SIGNAL_URG = 23,
+    SIGNAL_XCPU = 24,
+    SIGNAL_XFSZ = 25,
     SIGNAL_WINCH = 28,
     SIGNAL_SYS = 31,
     ALT_STACK_ACTIVE = 1,   /* SS_ONSTACK */
