@@ -15,7 +15,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -59,11 +61,30 @@ static bool read_header(const char *path, LiveHeader *out)
     return got == (ssize_t)sizeof *out && out->magic == LIVE_MAGIC;
 }
 
+/* The process has ended and nobody has waited for it: state Z behind "PID (NAME) " in its stat. */
+static bool is_zombie(uint32_t pid)
+{
+    char path[64], text[256];
+    snprintf(path, sizeof path, "/proc/%" PRIu32 "/stat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t got = read(fd, text, sizeof text - 1);
+    close(fd);
+    if (got <= 0)
+        return false;
+    text[got] = '\0';
+    const char *name_end = strrchr(text, ')');
+    return name_end != NULL &&
+           (strncmp(name_end, ") Z", 3) == 0 || strncmp(name_end, ") X", 3) == 0);
+}
+
 /* True when no process writes to the file any more: it said so, or is gone. */
 static bool has_ended(const LiveHeader *header)
 {
     return (header->flags & LIVE_ENDED) != 0 ||
-           (header->pid <= INT32_MAX && kill((pid_t)header->pid, 0) != 0 && errno == ESRCH);
+           (header->pid <= INT32_MAX && kill((pid_t)header->pid, 0) != 0 && errno == ESRCH) ||
+           is_zombie(header->pid);
 }
 
 /* A profile with nothing in it but a remark. */
