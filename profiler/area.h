@@ -25,9 +25,17 @@ enum {
 typedef struct AreaSlots {
     uint64_t rax;
     uint64_t rcx;
-    uint64_t spare[6];
-    Cpu *cpu;
-    uint64_t host_sp; /* the VM stack, as interp_enter left it */
+    Cpu *cpu;          /* from here on cache_doors.S knows the offsets */
+    uint64_t host_sp;  /* the VM stack, as interp_enter left it */
+    uint64_t target;   /* where an entry, or a missed indirect branch, leads to */
+    uint64_t index;    /* of the table entry that was missed */
+    uint64_t site;     /* number of the return that was missed */
+    uint64_t guest_sp; /* while RSP is at `ring` */
+    uint64_t ring[4];  /* a stack of one word, for calls that are made for the CPU's sake only… */
+    uint64_t ring_top; /* …and its end */
+    uint64_t leave, miss_indirect, miss_return; /* addresses of the doors (cache_doors.S) */
+    uint64_t flushes; /* how often the cache had been emptied when this thread last came in */
+    volatile uint64_t inside; /* the thread is in the cache, or may be */
 } AreaSlots;
 
 /* Displacement from GS of a field of AreaSlots, of a counter, of a table. */

@@ -257,8 +257,8 @@ void live_attach_thread(Thread *thread)
     if (thread->cpu.counter == NULL) {
         uint8_t *area = memory_reserve(page_up(AREA_BYTES) + live.counters_limit, VM_PAGE);
         thread->cpu.counter = (uint64_t *)(void *)(area + page_up(AREA_BYTES));
-        if (!memory_commit(area_slots(&thread->cpu), AREA_SLOTS_BYTES))
-            vm_die("no memory for a thread's area, bytes wanted", AREA_SLOTS_BYTES);
+        if (!memory_commit(area, page_up(AREA_BYTES)))
+            vm_die("no memory for a thread's area, bytes wanted", AREA_BYTES);
         os->counters_mapped = 0;
         os->next_live = live.slots;
         live.slots = os;

@@ -18,6 +18,7 @@
 #include "profiler/flow.h"
 #include "profiler/pool.h"
 #include "profiler/records.h"
+#include "profiler/translate.h"
 
 enum {
     BLOCK_BUCKETS = 1 << 17,
@@ -99,7 +100,7 @@ void lookup_init_thread(Cpu *cpu)
 
 /* ---- blocks ---- */
 
-static Block *find_block(uint64_t pc)
+Block *lookup_block(uint64_t pc)
 {
     const BlockNode *node =
         __atomic_load_n(&blocks[bucket_of(pc, BLOCK_BUCKETS)], __ATOMIC_ACQUIRE);
@@ -184,7 +185,7 @@ static const Op *decode_at(uint64_t pc, bool *real)
 /* code_lock is held. */
 static const Op *find_or_decode(uint64_t pc, bool *real)
 {
-    Block *block = find_block(pc);
+    Block *block = lookup_block(pc);
     *real = true;
     if (block != NULL)
         return block->ops;
@@ -197,7 +198,7 @@ static const Op *find_or_decode(uint64_t pc, bool *real)
 
 const Op *lookup_code(uint64_t pc, bool *real)
 {
-    Block *block = find_block(pc);
+    Block *block = lookup_block(pc);
     *real = true;
     if (block != NULL)
         return block->ops;
@@ -314,6 +315,7 @@ static void forget_in_page(const PageNode *node, uint64_t start, uint64_t end)
             continue;
         block->stale = 1;
         __atomic_store_n(&block->ops->run, h_stale, __ATOMIC_RELEASE);
+        translate_forget(block);
     }
 }
 

@@ -11,6 +11,8 @@
 #include "profiler/record.h"
 
 void lookup_init(void);
+/* The block at `pc`, if it was decoded and not forgotten; else NULL. */
+Block *lookup_block(uint64_t pc);
 /* Gives a new thread its target cache and an empty shadow ring. */
 void lookup_init_thread(Cpu *cpu);
 /* A call record whose return address is `pc`. code_lock is held. */

@@ -24,6 +24,7 @@ enum {
     BAD_HOW = 99,
     ALIGNMENT = 16,
     GROW_STEP = 1 << 20,
+    CLAIMS = 256,
 };
 
 /*
@@ -49,6 +50,10 @@ static struct {
     uint64_t end;
     Pool heap;
     Pool code;
+    volatile uint32_t n_claims;
+    struct {
+        uint64_t start, end;
+    } claim[CLAIMS];
 } memory;
 
 extern const char image_start[] __asm__("__ehdr_start") __attribute__((visibility("hidden")));
@@ -146,8 +151,25 @@ uint8_t *vm_alloc_code(size_t size)
     return pool_take(&memory.code, size, PROT_READ | PROT_WRITE | PROT_EXEC);
 }
 
+void vm_claim(uint64_t start, uint64_t end)
+{
+    vm_lock(&memory.lock);
+    uint32_t n = memory.n_claims;
+    if (n == CLAIMS)
+        vm_die("too many ranges of the VM's own", n);
+    memory.claim[n].start = start;
+    memory.claim[n].end = end;
+    __atomic_store_n(&memory.n_claims, n + 1, __ATOMIC_RELEASE);
+    vm_unlock(&memory.lock);
+}
+
 bool memory_is_vm(uint64_t start, uint64_t end)
 {
+    uint32_t n = __atomic_load_n(&memory.n_claims, __ATOMIC_ACQUIRE);
+    for (uint32_t i = 0; i < n; i++) {
+        if (start < memory.claim[i].end && end > memory.claim[i].start)
+            return true;
+    }
     if (start < memory.end && end > memory.start)
         return true;
     return start < page_up((uint64_t)image_end) && end > (uint64_t)image_start;

@@ -47,8 +47,15 @@ typedef struct Block {
     const uint8_t *insn_of; /* per slot: index of the instruction that it belongs to */
     const uint8_t *offset;  /* per instruction: where it starts in the block; n_insns + 1 entries */
     const uint8_t *bytes;   /* the code that was decoded; only in checked maps, else NULL */
-    struct Block *same_page; /* list of all blocks that start in the same page */
-    volatile uint32_t stale; /* set once: forgotten */
+    struct Block *same_page;   /* list of all blocks that start in the same page */
+    volatile uint32_t stale;   /* set once: forgotten */
+    uint32_t counter;          /* first counter of its end */
+    uint8_t end;               /* LiveEnd */
+    bool refused;              /* cannot be translated */
+    bool flags_dead;           /* flags are overwritten before anything that may fault or leave */
+    uint64_t target;           /* of a direct branch */
+    struct Trace *traces;      /* whose head it is */
+    struct TraceNode *through; /* all that pass through it */
 } Block;
 
 /* An instruction offset in a block is one byte. */

@@ -21,6 +21,7 @@
 #include "profiler/pairs.h"
 #include "profiler/pool.h"
 #include "profiler/thunk.h"
+#include "profiler/translate.h"
 
 #include <Zydis/Mnemonic.h>
 
@@ -42,8 +43,9 @@ static volatile uint32_t n_arena;
 
 /* ---- flag liveness ---- */
 
-/* live_after: per instruction, the flags that are live behind it. */
-static void find_live_flags(const DecodedRun *run, uint16_t *live_after)
+/* live_after: per instruction, the flags that are live behind it. Returns those before the first.
+ */
+static uint32_t find_live_flags(const DecodedRun *run, uint16_t *live_after)
 {
     uint32_t live = RFLAGS_ARITH;
     for (uint32_t i = run->n; i-- > 0;) {
@@ -54,6 +56,7 @@ static void find_live_flags(const DecodedRun *run, uint16_t *live_after)
         if (insn->faults || insn->flow != FLOW_NEXT || form_handler(insn, &slots) == NULL)
             live = RFLAGS_ARITH;
     }
+    return live;
 }
 
 /* ---- emitting ---- */
@@ -422,7 +425,16 @@ static void add_live_block(Emit *e)
                live.end == LIVE_END_CALL_IND || live.end == LIVE_END_SYSCALL;
     live.counter = live_new_counters(two ? 2 : 1);
     e->counter = live.counter;
+    e->block->counter = live.counter;
+    e->block->end = (uint8_t)live.end;
+    e->block->target = live.target;
     e->block->live = live_add_block(&live);
+}
+
+static bool may_be_translated(const DecodedRun *run)
+{
+    return vm_keeps_gs(&the_vm) && !run->map.checked && the_vm.options.model_out == NULL &&
+           !the_vm.options.values;
 }
 
 static void emit_all(Emit *e)
@@ -435,6 +447,8 @@ static void emit_all(Emit *e)
         op[1].word[0] = run->pc;
         op[1].word[1] = run->size | (uint64_t)run->n << 32;
     }
+    if (may_be_translated(run))
+        emit(e, h_warm, 1)->imm = translate_patience();
     while (e->insn < run->n) {
         const GuestInsn *insn = &run->insn[e->insn];
         unsigned slots;
@@ -500,7 +514,7 @@ Block *records_make(DecodedRun *run)
     e.n_records = 0;
     e.insn = 0;
     add_live_block(&e);
-    find_live_flags(run, e.live_after);
+    block->flags_dead = find_live_flags(run, e.live_after) == 0;
     find_native(&e);
     emit_all(&e);
     pairs_choose(e.ops, e.start, e.n_records);

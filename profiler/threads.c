@@ -19,6 +19,7 @@
 #include "profiler/model.h"
 #include "profiler/signals.h"
 #include "profiler/text.h"
+#include "profiler/translate.h"
 
 #include <asm/errno.h>
 #include <asm/unistd.h>
@@ -217,6 +218,8 @@ void thread_loop(Thread *thread)
 
 void thread_start(Thread *thread)
 {
+    if (vm_keeps_gs(thread->vm))
+        translate_init_thread(thread);
     __atomic_add_fetch(&threads.n_running, 1, __ATOMIC_RELAXED);
     vm_enter((void *)slot_stack_top(thread), thread_loop, thread);
 }
@@ -225,6 +228,8 @@ void thread_start(Thread *thread)
 
 static void start_child(Thread *thread)
 {
+    if (vm_keeps_gs(thread->vm))
+        translate_init_thread(thread);
     signals_use_alt_stack(thread);
     signals_release(thread);
     thread_loop(thread);

@@ -1,9 +1,9 @@
 /*
  * The code cache, seen from the interpreter and the system side (docs/translate.md).
  *
- *   trace.c      which blocks a trace holds           translate.c   traces, links, exits,
- * forgetting emit.c       bytes of glue and copies             cache.c       memory near the
- * guest's modules state.c      from a host address to exact guest state
+ *   trace.c    which blocks a trace holds      translate.c   traces, links, exits, forgetting
+ *   emit.c     bytes of glue and copies        cache.c       memory near the guest's modules
+ *   state.c    from a host address to exact guest state
  *
  * SPDX-License-Identifier: MIT
  */
@@ -16,10 +16,10 @@
 /*
  * Where the copy of a guest instruction begins, or glue that may fault. Sorted by offset; one array
  * a trace. State at `offset`: all guest registers and flags are in the host's, but for those that
- * `spilled` names, which are in the area.
+ * `spilled` names, which are in the area (a clean point may have some there, too).
  */
 typedef struct TracePoint {
-    uint16_t offset; /* from Trace.code */
+    uint32_t offset; /* from Trace.code; stubs lie behind, in the cold part */
     uint8_t block;   /* index in Trace.blocks */
     uint8_t insn;    /* of the block: the guest instruction that is about to be executed */
     uint8_t size;    /* bytes of host code for which this holds */
@@ -28,25 +28,48 @@ typedef struct TracePoint {
     uint8_t flat;    /* RSP was moved by glue: guest RSP = host RSP + flat (0: in place) */
 } TracePoint;
 
+enum { SPILLED_RAX = 1, SPILLED_RCX = 2 };
+
+/*
+ * A trace's code is [code, code + size), and its stubs [cold, cold + cold_size). Two traces can
+ * have the same head: one for all ways in, and one for the returns to it from one call (`from`),
+ * whose entry finds RAX and RCX spilled.
+ */
 typedef struct Trace {
     const uint8_t *code; /* its entry; the first 5 bytes are a nop that may become a jump out */
-    uint32_t size;       /* bytes of code, stubs included */
+    const uint8_t *cold;
+    uint32_t size;
+    uint32_t cold_size;
     uint32_t n_blocks;
     uint32_t n_points;
     volatile uint32_t stale;
-    const Block *const *blocks; /* along the path */
-    const uint32_t *passed;     /* per block but the last: counter of the path edge out of it */
+    uint32_t from;        /* the counter of the edge that leads here; 0: any */
+    Block *const *blocks; /* along the path */
+    /* Per block: one more here counts all edges that led to it (sums carry them on); 0: no edge. */
+    const uint32_t *passed;
     const TracePoint *points;
+    const uint8_t *way_out;  /* where a jump at the entry leads when the trace is stale */
+    struct Trace *same_head; /* list of the traces of a block */
 } Trace;
+
+/* A list of traces; code_lock is held by whoever reads it. */
+typedef struct TraceNode {
+    Trace *trace;
+    struct TraceNode *next;
+} TraceNode;
 
 /* ---- translate.c ------------------------------------------------------------------------- */
 
-/* Once, after interp_init, when the engine wants it. False: *why. */
-bool translate_init(const char **why);
-/* Sets up GS and the tables of a thread that is about to run; on that thread. */
+/* Sets up GS and the tables of a thread that is about to run; on that thread. Cheap when done. */
 void translate_init_thread(Thread *thread);
-/* The trace whose head is `block`, made now; NULL: it cannot be translated. code_lock is held. */
-const Trace *translate_block(Block *block);
+/* The first record of a block that may be translated: how often it runs before. */
+Handler h_warm;
+int32_t translate_patience(void);
+/*
+ * The trace whose head is `block`, made now along the path that `cpu`'s counters favour; NULL: it
+ * cannot be translated. code_lock is held.
+ */
+const Trace *translate_block(const Cpu *cpu, Block *block);
 /* A block was forgotten: traces through it are left at their entry. code_lock is held. */
 void translate_forget(const Block *block);
 /* `rip` is in the cache, or in the assembly that enters it. Async-signal-safe, takes no lock. */

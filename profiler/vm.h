@@ -173,6 +173,8 @@ bool interp_owns(uint64_t rip);
 void *vm_alloc(size_t size);
 /* Executable memory for thunks: read-write-execute, never freed. */
 uint8_t *vm_alloc_code(size_t size);
+/* [start, end), which the VM has mapped elsewhere, is the VM's, too. */
+void vm_claim(uint64_t start, uint64_t end);
 /* Prints "respin: ..." to stderr and exits 70. */
 __attribute__((noreturn)) void vm_die(const char *text, uint64_t value);
 void vm_lock(volatile uint32_t *lock);

@@ -5,6 +5,8 @@
  */
 #include "support/vm_double.h"
 
+#include "profiler/area.h"
+
 #include <asm/unistd.h>
 #include <linux/mman.h>
 
@@ -21,7 +23,8 @@ void vm_double_code(uint64_t start, uint64_t end)
 {
     code_start = start;
     code_end = end;
-    counters = vm_alloc(COUNTERS * sizeof *counters);
+    uint8_t *area = vm_alloc(AREA_BYTES + COUNTERS * sizeof *counters);
+    counters = (uint64_t *)(void *)(area + AREA_BYTES);
     live_blocks = vm_alloc(BLOCKS * sizeof *live_blocks);
 }
 
@@ -67,6 +70,12 @@ void *vm_alloc(size_t size)
 uint8_t *vm_alloc_code(size_t size)
 {
     return map_new(size, PROT_READ | PROT_WRITE | PROT_EXEC);
+}
+
+void vm_claim(uint64_t start, uint64_t end)
+{
+    (void)start;
+    (void)end;
 }
 
 void vm_die(const char *text, uint64_t value)

@@ -1,0 +1,37 @@
+/*
+ * cache_doors.h: the way into the code cache and the ways out of it (cache_doors.S).
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef RESPIN_PROFILER_CACHE_DOORS_H
+#define RESPIN_PROFILER_CACHE_DOORS_H
+
+/* Offsets of AreaSlots' fields from GS, of Cpu's from itself; translate.c asserts them. */
+#define DOOR_RAX -4096
+#define DOOR_RCX -4088
+#define DOOR_CPU -4080
+#define DOOR_HOST_SP -4072
+#define DOOR_TARGET -4064
+
+#ifndef __ASSEMBLER__
+
+#include "profiler/record.h"
+
+/* Loads the guest's registers and flags and jumps to `code`; the caller's frame must be gone. */
+uint64_t cache_enter(Cpu *cpu, const void *code, uint64_t rflags);
+
+/* Never called: translated code jumps here. */
+extern const uint8_t cache_doors_start[], cache_doors_end[];
+extern const uint8_t cache_leave[], cache_miss_indirect[], cache_miss_return[];
+
+/*
+ * Where the doors lead, on the VM's stack, with the guest's registers in `cpu`: they end as
+ * handlers do. `leave` is what stood in RAX.
+ */
+struct Exit;
+uint64_t translate_left(Cpu *cpu, const struct Exit *leave, uint64_t rflags);
+uint64_t translate_missed(Cpu *cpu, uint64_t target, uint64_t rflags, uint64_t index);
+uint64_t translate_returned(Cpu *cpu, uint64_t target, uint64_t rflags);
+
+#endif
+#endif

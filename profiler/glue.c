@@ -1,0 +1,365 @@
+/*
+ * glue.c: what stands between the copied instructions: counters, calls, returns, indirect branches.
+ *
+ *   call      call over the landing; take the pushed cache address off into the thread's table of
+ *             returns; push the guest's return address
+ *   return    look the return address up in that table, put the cache address into its place, ret
+ *   landing   behind the call: the address was this call's? put it back, count, go on
+ *   matched   a return whose call is on the path compares, and that is all
+ *
+ * RAX and RCX are spilled when glue needs a register, and reloaded where guest code needs them.
+ * Nothing writes flags. Counters: docs/translate.md.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "profiler/weave.h"
+
+#include "profiler/lookup.h"
+#include "profiler/pool.h"
+
+enum {
+    LOW_WORD = 0xffff,
+    STUB_ROOM = 512,
+};
+
+static const uint8_t both = SPILLED_RAX | SPILLED_RCX;
+
+/* ---- points, spills ---- */
+
+TracePoint *glue_point(Weave *w, const Code *code, uint32_t i, uint32_t insn, bool clean)
+{
+    TracePoint *point = &w->point[w->n_points++];
+    *point = (TracePoint){ .offset = (uint32_t)(code->at - w->start),
+                           .block = (uint8_t)i,
+                           .insn = (uint8_t)insn,
+                           .spilled = w->spilled,
+                           .clean = clean && !w->flags_lost };
+    return point;
+}
+
+void glue_end_point(Weave *w, const Code *code, TracePoint *point)
+{
+    point->size = (uint8_t)((uint32_t)(code->at - w->start) - point->offset);
+    if (point->size == 0)
+        w->n_points--;
+}
+
+static void spill(Weave *w, Code *code, uint8_t mask)
+{
+    if ((mask & ~w->spilled & SPILLED_RAX) != 0)
+        emit_gs_store(code, AREA_SLOT(rax), R_RAX);
+    if ((mask & ~w->spilled & SPILLED_RCX) != 0)
+        emit_gs_store(code, AREA_SLOT(rcx), R_RCX);
+    w->spilled |= mask;
+}
+
+void glue_reload(Weave *w, Code *code, uint8_t mask)
+{
+    if ((mask & w->spilled & SPILLED_RAX) != 0)
+        emit_gs_load(code, R_RAX, AREA_SLOT(rax));
+    if ((mask & w->spilled & SPILLED_RCX) != 0)
+        emit_gs_load(code, R_RCX, AREA_SLOT(rcx));
+    w->spilled &= (uint8_t)~mask;
+}
+
+/* Counts, with whichever register is spilled already. */
+static void count(Weave *w, Code *code, uint32_t counter)
+{
+    if (w->spilled == 0)
+        spill(w, code, SPILLED_RCX);
+    emit_count(code, counter, (w->spilled & SPILLED_RCX) != 0 ? R_RCX : R_RAX);
+}
+
+/* ---- exits ---- */
+
+Exit *glue_exit(ExitKind kind, uint64_t target)
+{
+    Exit *leave = pool_take(sizeof *leave);
+    leave->kind = kind;
+    leave->target = target;
+    return leave;
+}
+
+void glue_leave(Code *code, const Exit *leave)
+{
+    emit_gs_store(code, AREA_SLOT(rax), R_RAX);
+    emit_constant(code, R_RAX, (uint64_t)(uintptr_t)leave);
+    emit_gs_jump(code, AREA_SLOT(leave));
+}
+
+static void add_sum(Weave *w, uint32_t to, uint32_t from)
+{
+    if (to != 0)
+        w->sum[w->n_sums++] = (LiveSum){ to, from };
+}
+
+uint32_t glue_exit_counter(Weave *w, uint32_t i, uint32_t edge, uint32_t other_edge)
+{
+    if (w->passed[i] == 0 && other_edge == 0)
+        return edge;
+    uint32_t counter = live_new_counters(1);
+    add_sum(w, edge, counter);
+    add_sum(w, other_edge, counter);
+    add_sum(w, w->passed[i], counter);
+    return counter;
+}
+
+static const Trace *trace_of(const Weave *w, const Block *block)
+{
+    if (block == NULL)
+        return NULL;
+    if (block == w->path->block[0].block && w->trace->from == 0)
+        return w->trace;
+    for (const Trace *trace = block->traces; trace != NULL; trace = trace->same_head) {
+        if (trace->from == 0 && trace->stale == 0)
+            return trace;
+    }
+    return NULL;
+}
+
+/* A jump that is linked now or later. */
+static void jump_out(Code *code, Code *cold, uint64_t target, const Trace *trace)
+{
+    if (trace != NULL && emit_reaches(code->at, trace->code)) {
+        emit_jump(code, trace->code);
+        return;
+    }
+    Exit *leave = glue_exit(EXIT_TO, target);
+    leave->field = emit_link(code, code->at);
+    emit_patch(leave->field, cold->at);
+    glue_leave(cold, leave);
+}
+
+void glue_exit_to(Weave *w, Code *code, uint32_t i, uint32_t counter, uint64_t target)
+{
+    const Block *block = lookup_block(target);
+    if (counter != 0 && block != NULL && block->flags_dead)
+        emit_gs_inc(code, AREA_COUNTER(counter));
+    else if (counter != 0)
+        count(w, code, counter);
+    glue_open_calls(w, code, i, true);
+    glue_reload(w, code, both);
+    jump_out(code, w->cold, target, trace_of(w, block));
+}
+
+/* ---- calls ---- */
+
+static uint64_t return_address(const PathBlock *call)
+{
+    return call->block->pc + call->block->size;
+}
+
+static bool is_short(uint64_t address)
+{
+    return address == (uint64_t)(int32_t)address;
+}
+
+/*
+ * RCX holds a return address; RAX is free: RCX becomes its distance from the call's.
+ */
+static void compare_return(Weave *w, Code *code, uint32_t call)
+{
+    uint64_t address = return_address(&w->path->block[call]);
+    if (is_short(address)) {
+        emit_lea(code, true, R_RCX, R_RCX, -(int32_t)address);
+        return;
+    }
+    emit_cell_load(code, R_RAX, &w->cells[call]->negated);
+    emit_lea_sum(code, R_RCX, R_RCX, R_RAX);
+}
+
+static void landing(Weave *w, Code *code, uint32_t call)
+{
+    const PathBlock *at = &w->path->block[call];
+    Exit *leave = glue_exit(EXIT_LANDING, return_address(at));
+    leave->counter = at->block->counter + 1;
+    Code *cold = w->cold;
+    uint8_t *mismatch = cold->at;
+    if (code != cold) {
+        emit_stack_load(cold, R_RCX, -8);
+        emit_gs_jump(cold, AREA_SLOT(miss_return));
+    }
+    emit_stack_store(code, -8, R_RCX);
+    compare_return(w, code, call);
+    if (code != cold) {
+        emit_skip_if_zero(code, JUMP_SIZE);
+        emit_jump(code, mismatch);
+    } else {
+        enum { MISMATCH_SIZE = 5 + 8 };
+        emit_skip_if_zero(code, MISMATCH_SIZE);
+        emit_stack_load(code, R_RCX, -8);
+        emit_gs_jump(code, AREA_SLOT(miss_return));
+    }
+    leave->field = emit_link(code, code->at);
+    emit_patch(leave->field, cold->at);
+    emit_count(cold, leave->counter, R_RCX);
+    emit_gs_load(cold, R_RCX, AREA_SLOT(rcx));
+    emit_gs_load(cold, R_RAX, AREA_SLOT(rax));
+    glue_leave(cold, leave);
+}
+
+static int32_t returns_entry(uint64_t address)
+{
+    return AREA_RETURNS + (int32_t)(address & LOW_WORD) * 8;
+}
+
+static void push_return(Weave *w, Code *code, uint32_t call)
+{
+    uint64_t address = return_address(&w->path->block[call]);
+    if (is_short(address))
+        emit_push_constant(code, (int32_t)address);
+    else
+        emit_cell_push(code, &w->cells[call]->address);
+}
+
+/* call over the landing. The relative target is known when the landing is there. */
+static void call_over(Weave *w, Code *code, uint32_t call)
+{
+    emit_call(code, code->at);
+    uint8_t *field = code->at - 4;
+    landing(w, code, call);
+    emit_patch(field, code->at);
+    emit_gs_pop(code, returns_entry(return_address(&w->path->block[call])));
+}
+
+void glue_call(Weave *w, uint32_t i, bool spilled_target)
+{
+    const PathBlock *at = &w->path->block[i];
+    TracePoint *point = glue_point(w, w->hot, i, at->n - 1, !spilled_target);
+    if (at->partner != NO_CALL) {
+        push_return(w, w->hot, i);
+        glue_end_point(w, w->hot, point);
+        return;
+    }
+    point->size = JUMP_SIZE;
+    call_over(w, w->hot, i);
+    push_return(w, w->hot, i);
+}
+
+/*
+ * Out of the path between a call and its return: the CPU's return stack gets the call after all, on
+ * a stack of the VM's.
+ */
+void glue_open_calls(Weave *w, Code *code, uint32_t i, bool returned)
+{
+    for (uint32_t call = 0; call < i; call++) {
+        const PathBlock *at = &w->path->block[call];
+        if (at->block->end != LIVE_END_CALL || at->partner == NO_CALL ||
+            at->partner < i + (returned ? 1 : 0))
+            continue;
+        emit_gs_store(code, AREA_SLOT(guest_sp), R_RSP);
+        emit_gs_load(code, R_RSP, AREA_SLOT(ring_top));
+        call_over(w, code, call);
+        emit_gs_load(code, R_RSP, AREA_SLOT(guest_sp));
+    }
+}
+
+/* ---- returns ---- */
+
+static Exit *new_site(Weave *w, uint32_t i)
+{
+    const Block *block = w->path->block[i].block;
+    Exit *site = glue_exit(EXIT_SITE, 0);
+    site->op = block->ops + block->n_slots - (block->end == LIVE_END_CALL_IND ? 3 : 2);
+    site->before = w->passed[i];
+    site->edge = block->counter;
+    if (!stub_new_site(site))
+        w->failed = true;
+    return site;
+}
+
+/* `code` is where the return's instruction begins, or its mismatch's stub. */
+void glue_return(Weave *w, Code *code, uint32_t i)
+{
+    uint32_t insn = w->path->block[i].n - 1;
+    uint32_t counter = glue_exit_counter(w, i, w->path->block[i].block->counter, 0);
+    const Exit *site = new_site(w, i);
+    TracePoint *point = glue_point(w, code, i, insn, true);
+    spill(w, code, SPILLED_RCX);
+    glue_end_point(w, code, point);
+    point = glue_point(w, code, i, insn, false);
+    emit_stack_load(code, R_RCX, 0);
+    glue_end_point(w, code, point);
+    spill(w, code, SPILLED_RAX);
+    emit_low_word(code, R_RAX, R_RCX);
+    emit_gs_load_table(code, R_RAX, R_RAX, AREA_RETURNS);
+    point = glue_point(w, code, i, insn, false);
+    emit_stack_store(code, 0, R_RAX);
+    glue_end_point(w, code, point);
+    emit_count(code, counter, R_RAX);
+    emit_gs_store4(code, AREA_SLOT(site), site->number);
+    emit1(code, 0xc3);
+}
+
+/* The path goes on behind its call. */
+void glue_matched_return(Weave *w, uint32_t i)
+{
+    const PathBlock *at = &w->path->block[i];
+    Code *code = w->hot;
+    TracePoint *point = glue_point(w, code, i, at->n - 1, true);
+    spill(w, code, SPILLED_RCX);
+    glue_end_point(w, code, point);
+    point = glue_point(w, code, i, at->n - 1, false);
+    emit_stack_load(code, R_RCX, 0);
+    glue_end_point(w, code, point);
+    if (!is_short(return_address(&w->path->block[at->partner])))
+        spill(w, code, SPILLED_RAX);
+    compare_return(w, code, at->partner);
+    emit_skip_if_zero(code, JUMP_SIZE);
+    uint8_t *field = emit_jump(code, code->at);
+    w->side[w->n_side++] =
+        (SideExit){ .field = field, .block = i, .is_return = true, .spilled = w->spilled };
+    emit_lea(code, true, R_RSP, R_RSP, 8);
+}
+
+/* ---- indirect jumps and calls ---- */
+
+static uint8_t spilled_of(uint16_t regs)
+{
+    return (uint8_t)(((regs & 1u << R_RAX) != 0 ? SPILLED_RAX : 0) |
+                     ((regs & 1u << R_RCX) != 0 ? SPILLED_RCX : 0));
+}
+
+void glue_indirect(Weave *w, uint32_t i)
+{
+    const PathBlock *at = &w->path->block[i];
+    const GuestInsn *insn = &at->insn[at->n - 1];
+    Code *code = w->hot;
+    Exit *site = new_site(w, i);
+    site->in_rax = insn->shape == SHAPE_R && insn->a == R_RAX * 8;
+    site->counter = glue_exit_counter(w, i, site->edge, 0);
+    glue_reload(w, code, spilled_of(insn->regs));
+    if (!site->in_rax) {
+        TracePoint *point = glue_point(w, code, i, at->n - 1, true);
+        spill(w, code, SPILLED_RAX);
+        glue_end_point(w, code, point);
+        point = glue_point(w, code, i, at->n - 1, false);
+        w->failed |= !emit_branch_operand(code, insn);
+        glue_end_point(w, code, point);
+    }
+    if (at->block->end == LIVE_END_CALL_IND)
+        glue_call(w, i, !site->in_rax);
+    TracePoint *point =
+        glue_point(w, code, i, at->n - 1, site->in_rax && at->block->end != LIVE_END_CALL_IND);
+    spill(w, code, SPILLED_RCX);
+    glue_end_point(w, code, point);
+    emit_lea(code, false, R_RCX, R_RAX, (int32_t)site->number);
+    emit_low_word(code, R_RCX, R_RCX);
+    emit_gs_jump_table(code, R_RCX, AREA_INDIRECT);
+}
+
+/* ---- side exits ---- */
+
+void glue_side_exit(Weave *w, const SideExit *side)
+{
+    uint32_t i = side->block;
+    emit_patch(side->field, w->cold->at);
+    w->spilled = side->spilled;
+    w->flags_lost = false;
+    if (side->is_return) {
+        glue_open_calls(w, w->cold, i, false);
+        glue_return(w, w->cold, i);
+    } else {
+        glue_exit_to(w, w->cold, i, glue_exit_counter(w, i, side->edge, 0), side->target);
+    }
+}

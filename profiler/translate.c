@@ -1,0 +1,310 @@
+/*
+ * translate.c: between the interpreter and the code cache: warm blocks, entries, exits, links.
+ *
+ *   h_warm ── patience is out ──► trace ──► h_enter_trace ──► cache
+ *     ▲                                                        │ an exit that is not linked
+ *     └──────────────── records of its target ◄────────────────┘ (and is linked, if there is a
+ * trace)
+ *
+ * To the interpreter a visit to the cache is one record. An exit may leave with flags that its
+ * target overwrites first of all, so a signal that waits is looked at one block later.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "profiler/translate.h"
+
+#include "profiler/cache_doors.h"
+#include "profiler/flow.h"
+#include "profiler/handler.h"
+#include "profiler/lookup.h"
+#include "profiler/pool.h"
+#include "profiler/weave.h"
+
+#include <asm/prctl.h>
+#include <asm/unistd.h>
+
+#define COUNT(id) (cpu->counter[(U32)(id)]++)
+
+enum {
+    PATIENCE = 40, /* executions of a block before it is translated (docs/translate.md) */
+    IF_AND_ONE = 0x202,
+};
+
+_Static_assert(AREA_SLOT(rax) == DOOR_RAX && AREA_SLOT(rcx) == DOOR_RCX &&
+                   AREA_SLOT(cpu) == DOOR_CPU && AREA_SLOT(host_sp) == DOOR_HOST_SP &&
+                   AREA_SLOT(target) == DOOR_TARGET && offsetof(Cpu, reg) == 0,
+               "cache_doors.h");
+
+/* ---- threads ---- */
+
+int32_t translate_patience(void)
+{
+    return the_vm.options.engine == ENGINE_TRANSLATE ? 1 : PATIENCE;
+}
+
+static void fill_tables(Cpu *cpu)
+{
+    AreaSlots *slots = area_slots(cpu);
+    uint64_t *indirect = (uint64_t *)(void *)((char *)cpu->counter + AREA_INDIRECT);
+    uint64_t *returns = (uint64_t *)(void *)((char *)cpu->counter + AREA_RETURNS);
+    slots->leave = (uint64_t)cache_leave;
+    slots->miss_indirect = (uint64_t)cache_miss_indirect;
+    slots->miss_return = (uint64_t)cache_miss_return;
+    slots->ring_top = (uint64_t)(slots->ring + sizeof slots->ring / sizeof slots->ring[0]);
+    for (unsigned i = 0; i < AREA_TARGETS; i++) {
+        indirect[i] = slots->miss_indirect;
+        returns[i] = slots->miss_return;
+    }
+    slots->cpu = cpu;
+}
+
+void translate_init_thread(Thread *thread)
+{
+    Cpu *cpu = &thread->cpu;
+    if (area_slots(cpu)->cpu == NULL)
+        fill_tables(cpu);
+    raw_syscall(__NR_arch_prctl, ARCH_SET_GS, (long)cpu->counter, 0, 0, 0, 0);
+}
+
+/* ---- traces ---- */
+
+static Trace *find_trace(const Block *block, uint32_t from)
+{
+    for (Trace *trace = block->traces; trace != NULL; trace = trace->same_head) {
+        if (trace->from == from && trace->stale == 0)
+            return trace;
+    }
+    return NULL;
+}
+
+static void note_trace(Block *block, Trace *trace)
+{
+    TraceNode *node = pool_take(sizeof *node);
+    *node = (TraceNode){ trace, block->through };
+    block->through = node;
+}
+
+/* code_lock is held. */
+static const Trace *make_trace(const Cpu *cpu, Block *block, uint32_t from)
+{
+    static Path path;
+    if (block->refused || block->stale != 0 || live_is_full() || !trace_choose(cpu, block, &path))
+        return NULL;
+    Trace *trace = weave_trace(&path, from);
+    if (trace == NULL) {
+        block->refused = true;
+        return NULL;
+    }
+    for (uint32_t i = 0; i < path.n; i++)
+        note_trace(path.block[i].block, trace);
+    trace->same_head = block->traces;
+    __atomic_store_n(&block->traces, trace, __ATOMIC_RELEASE);
+    return trace;
+}
+
+const Trace *translate_block(const Cpu *cpu, Block *block)
+{
+    const Trace *trace = find_trace(block, 0);
+    return trace != NULL ? trace : make_trace(cpu, block, 0);
+}
+
+/* ---- forgetting ---- */
+
+/* The entry becomes a jump out. Whoever is inside goes on to an exit. */
+static void retire(Trace *trace)
+{
+    enum { LOW_BYTES = 24 }; /* bits of the word that stay */
+    if (trace->stale != 0)
+        return;
+    trace->stale = 1;
+    uint64_t *entry = (uint64_t *)(uintptr_t)trace->code;
+    uint64_t relative = (uint32_t)(trace->way_out - (trace->code + JUMP_SIZE));
+    uint64_t jump = 0xe9 | relative << 8;
+    const uint64_t kept = ~UINT64_C(0) << (64 - LOW_BYTES);
+    __atomic_store_n(entry, (*entry & kept) | jump, __ATOMIC_RELEASE);
+    Block *head = trace->blocks[0];
+    if (trace->from == 0 && head->stale == 0) {
+        head->ops->imm = translate_patience();
+        __atomic_store_n(&head->ops->run, h_warm, __ATOMIC_RELEASE);
+    }
+}
+
+void translate_forget(const Block *block)
+{
+    for (const TraceNode *node = block->through; node != NULL; node = node->next)
+        retire(node->trace);
+}
+
+/* ---- records ---- */
+
+/* A block that was warm and cannot be translated. */
+static HANDLER(h_cold)
+{
+    NEXT(1);
+}
+
+static HANDLER(h_enter_trace)
+{
+    if (UNLIKELY(cpu->pending != 0))
+        return h_pending(cpu, op, fa, fb, kind);
+    const Trace *trace = find_trace(block_of_first(op), 0);
+    if (UNLIKELY(trace == NULL))
+        NEXT(1);
+    U64 flags = rflags_of_raw(flags_raw(kind, fa, fb)) | (cpu->rflags & RFLAGS_DF) | IF_AND_ONE;
+    return cache_enter(cpu, trace->code, flags);
+}
+
+static __attribute__((noinline)) void warm_up(const Cpu *cpu, Block *block)
+{
+    vm_lock(&the_vm.code_lock);
+    Op *first = block->ops;
+    if (first->run == h_warm) {
+        bool made = translate_block(cpu, block) != NULL;
+        __atomic_store_n(&first->run, made ? h_enter_trace : h_cold, __ATOMIC_RELEASE);
+    }
+    vm_unlock(&the_vm.code_lock);
+}
+
+/* Threads may lose a count to each other: patience is no exact thing. */
+HANDLER(h_warm)
+{
+    Op *own = block_of_first(op)->ops;
+    if (LIKELY(--own->imm > 0))
+        NEXT(1);
+    warm_up(cpu, block_of_first(op));
+    if (op->run == h_warm)
+        NEXT(1);
+    JUMP_TO(op);
+}
+
+/* ---- exits ---- */
+
+/* The record behind the one that would enter a trace or look at signals. */
+static const Op *inside_block(const Op *first)
+{
+    bool door = first->run == h_enter_trace || first->run == h_warm || first->run == h_cold;
+    return door ? first + 1 : first;
+}
+
+/* The trace that begins where a call returned to. code_lock is held. */
+static const Trace *landing_trace(const Cpu *cpu, Block *block, uint32_t from)
+{
+    const Trace *trace = find_trace(block, from);
+    bool warm =
+        block->ops->run == h_enter_trace || (block->ops->run == h_warm && block->ops->imm <= 1);
+    if (trace == NULL && warm) {
+        trace = make_trace(cpu, block, from);
+        block->ops->imm = translate_patience() + 1;
+    }
+    return trace;
+}
+
+static void link_exit(const Cpu *cpu, const Exit *leave, Block *block)
+{
+    vm_lock(&the_vm.code_lock);
+    const Trace *trace = leave->kind == EXIT_LANDING ? landing_trace(cpu, block, leave->counter)
+                                                     : find_trace(block, 0);
+    const uint8_t *target = trace != NULL ? cache_reach(leave->field, trace->code) : NULL;
+    if (target != NULL)
+        emit_patch(leave->field, target);
+    vm_unlock(&the_vm.code_lock);
+}
+
+static __attribute__((noinline)) const Op *follow(Cpu *cpu, const Exit *leave)
+{
+    bool real;
+    if (leave->kind == EXIT_RECORD) {
+        if (leave->counter != 0)
+            COUNT(leave->counter);
+        return leave->op;
+    }
+    cpu->pc = leave->target;
+    const Op *to = lookup_code(leave->target, &real);
+    if (!real)
+        return to;
+    link_exit(cpu, leave, block_of_first(to));
+    return cpu->pending != 0 ? inside_block(to) : to;
+}
+
+static void keep_direction(Cpu *cpu, uint64_t rflags)
+{
+    cpu->rflags = (cpu->rflags & ~(U64)RFLAGS_DF) | (rflags & RFLAGS_DF);
+}
+
+uint64_t translate_left(Cpu *cpu, const Exit *leave, uint64_t rflags)
+{
+    keep_direction(cpu, rflags);
+    const Op *to = follow(cpu, leave);
+    return to->run(cpu, to, raw_of_rflags(rflags), 0, FLAGS_RAW);
+}
+
+/* An indirect branch whose own counter has counted it arrives at cpu->pc. */
+static const Op *arrive(Cpu *cpu, const Op *site, const Target **target)
+{
+    bool real;
+    *target = lookup_target(site, cpu->pc);
+    if (*target != NULL) {
+        COUNT((*target)->counter);
+        return (*target)->ops;
+    }
+    cpu->missed = site;
+    cpu->missed_pc = cpu->pc;
+    return lookup_code(cpu->pc, &real);
+}
+
+static __attribute__((noinline)) const Op *find_missed(Cpu *cpu, uint64_t pc, uint32_t index)
+{
+    Exit *site = stub_site(index - (uint32_t)pc);
+    const Target *target;
+    if (site->in_rax)
+        cpu->reg[R_RAX] = pc;
+    COUNT(site->counter);
+    cpu->pc = pc;
+    const Op *to = arrive(cpu, site->op, &target);
+    if (target == NULL || to->run != h_enter_trace)
+        return to;
+    vm_lock(&the_vm.code_lock);
+    const Trace *trace = find_trace(block_of_first(to), 0);
+    if (trace != NULL)
+        stub_install(cpu, site, pc, target->counter, trace);
+    vm_unlock(&the_vm.code_lock);
+    return to;
+}
+
+uint64_t translate_missed(Cpu *cpu, uint64_t pc, uint64_t rflags, uint64_t index)
+{
+    keep_direction(cpu, rflags);
+    const Op *to = find_missed(cpu, pc, (uint32_t)index);
+    return to->run(cpu, to, raw_of_rflags(rflags), 0, FLAGS_RAW);
+}
+
+static __attribute__((noinline)) const Op *find_returned(Cpu *cpu, uint64_t pc)
+{
+    const Target *target;
+    cpu->pc = pc;
+    const Op *call = lookup_return(pc);
+    if (call == NULL)
+        return arrive(cpu, stub_site((uint32_t)area_slots(cpu)->site)->op, &target);
+    COUNT(call->imm + 1);
+    return call[1].link[1];
+}
+
+uint64_t translate_returned(Cpu *cpu, uint64_t pc, uint64_t rflags)
+{
+    keep_direction(cpu, rflags);
+    const Op *to = find_returned(cpu, pc);
+    return to->run(cpu, to, raw_of_rflags(rflags), 0, FLAGS_RAW);
+}
+
+/* ---- asked by the system side ---- */
+
+bool translate_owns(uint64_t rip)
+{
+    return cache_owns(rip) ||
+           (rip >= (uint64_t)cache_doors_start && rip < (uint64_t)cache_doors_end);
+}
+
+const Trace *translate_trace_at(uint64_t rip)
+{
+    return cache_trace_at(rip);
+}

@@ -1,0 +1,331 @@
+/*
+ * weave.c: the code of a trace, from a path.
+ *
+ *   hot    nop, copies of block 0, jcc out, copies of block 1, ... , the last exit
+ *   cold   constants | stubs of the jumps out: count, link | ...
+ *
+ * Conditional jumps are turned so that the path falls through. Counters stand at exits only; the
+ * path's edges get virtual ones whose sums the reader carries along (docs/translate.md).
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#define ZYAN_NO_LIBC 1
+#include "profiler/weave.h"
+
+#include "profiler/flags.h"
+#include "profiler/forms.h"
+#include "profiler/pool.h"
+
+#include <Zydis/Mnemonic.h>
+
+enum { NO_EDGE = 0 };
+
+/* ---- copies ---- */
+
+static bool is_nop(const GuestInsn *insn)
+{
+    return insn->mnemonic == ZYDIS_MNEMONIC_NOP || insn->mnemonic == ZYDIS_MNEMONIC_ENDBR64;
+}
+
+/* Writes all of register `reg` (RAX or RCX) without reading any of it. */
+static bool overwrites(const GuestInsn *insn, unsigned reg)
+{
+    uint8_t offset = (uint8_t)(reg * 8);
+    bool target = insn->a == offset && insn->bits >= 32;
+    bool memory = insn->mem.base != offset && insn->mem.index != offset;
+    switch (insn->mnemonic) {
+    case ZYDIS_MNEMONIC_MOV:
+    case ZYDIS_MNEMONIC_MOVZX:
+    case ZYDIS_MNEMONIC_MOVSX:
+    case ZYDIS_MNEMONIC_MOVSXD:
+    case ZYDIS_MNEMONIC_LEA:
+        return target && ((insn->shape == SHAPE_RR && (insn->b | 1) != (offset | 1)) ||
+                          insn->shape == SHAPE_RI || (insn->shape == SHAPE_RM && memory));
+    case ZYDIS_MNEMONIC_XOR:
+        return target && insn->shape == SHAPE_RR && insn->b == offset;
+    default:
+        return false;
+    }
+}
+
+/* Registers in the area that the instruction needs come back first; those it overwrites never do.
+ */
+static void settle_spills(Weave *w, const GuestInsn *insn)
+{
+    static const struct {
+        unsigned reg;
+        uint8_t spilled;
+    } two[] = { { R_RAX, SPILLED_RAX }, { R_RCX, SPILLED_RCX } };
+    for (unsigned i = 0; i < 2; i++) {
+        if ((insn->regs & 1u << two[i].reg) != 0 && !overwrites(insn, two[i].reg))
+            glue_reload(w, w->hot, two[i].spilled);
+    }
+}
+
+static void forget_overwritten(Weave *w, const GuestInsn *insn)
+{
+    if (overwrites(insn, R_RAX))
+        w->spilled &= (uint8_t)~SPILLED_RAX;
+    if (overwrites(insn, R_RCX))
+        w->spilled &= (uint8_t)~SPILLED_RCX;
+}
+
+static void copy_insn(Weave *w, uint32_t i, uint32_t k)
+{
+    const GuestInsn *insn = &w->path->block[i].insn[k];
+    if (is_nop(insn))
+        return;
+    TracePoint *point = NULL;
+    if (w->spilled != 0) {
+        point = glue_point(w, w->hot, i, k, true);
+        settle_spills(w, insn);
+        glue_end_point(w, w->hot, point);
+    }
+    point = glue_point(w, w->hot, i, k, true);
+    w->failed |= !emit_copy(w->hot, insn);
+    glue_end_point(w, w->hot, point);
+    forget_overwritten(w, insn);
+    if ((insn->flags_out & RFLAGS_ARITH) == RFLAGS_ARITH)
+        w->flags_lost = false;
+}
+
+/* ---- ends of blocks ---- */
+
+static void side_exit(Weave *w, uint32_t i, uint8_t *field, uint64_t target, uint32_t edge)
+{
+    w->side[w->n_side++] = (SideExit){
+        .field = field, .block = i, .target = target, .edge = edge, .spilled = w->spilled
+    };
+}
+
+/* loop, jrcxz and their like have no long form: a short one round two jumps. */
+static uint8_t *count_jump(Weave *w, const GuestInsn *insn, bool taken)
+{
+    emit_bytes(w->hot, insn->bytes, insn->size - 1u);
+    if (taken) {
+        emit1(w->hot, JUMP_SIZE);
+        return emit_jump(w->hot, w->hot->at);
+    }
+    emit1(w->hot, 2);
+    emit1(w->hot, 0xeb);
+    emit1(w->hot, JUMP_SIZE);
+    return emit_jump(w->hot, w->hot->at);
+}
+
+/* Leaves the path where the jump goes the other way. */
+static void end_cond(Weave *w, uint32_t i)
+{
+    const PathBlock *at = &w->path->block[i];
+    const Block *block = at->block;
+    const GuestInsn *insn = &at->insn[at->n - 1];
+    uint8_t *field;
+    if (w->spilled != 0 && insn->flow == FLOW_COUNT) {
+        TracePoint *reload = glue_point(w, w->hot, i, at->n - 1, true);
+        settle_spills(w, insn);
+        glue_end_point(w, w->hot, reload);
+    }
+    TracePoint *point = glue_point(w, w->hot, i, at->n - 1, true);
+    if (insn->flow == FLOW_COND)
+        field = emit_jcc(w->hot, insn->cc ^ (at->taken ? 1u : 0u));
+    else
+        field = count_jump(w, insn, at->taken);
+    glue_end_point(w, w->hot, point);
+    side_exit(w, i, field, at->taken ? block->pc + block->size : block->target,
+              block->counter + (at->taken ? 1 : 0));
+}
+
+static uint32_t path_edge(const PathBlock *at)
+{
+    bool second = at->block->end == LIVE_END_COND && !at->taken;
+    return at->block->counter + (second ? 1 : 0);
+}
+
+/* The other edge of a return whose call is on the path: the call came back. */
+static uint32_t came_back(const Path *path, const PathBlock *at)
+{
+    bool matched = at->block->end == LIVE_END_RET && at->partner != NO_CALL;
+    return matched ? path->block[at->partner].block->counter + 1 : NO_EDGE;
+}
+
+static uint64_t path_target(const Path *path, const PathBlock *at)
+{
+    const Block *block = at->block;
+    if (block->end == LIVE_END_RET)
+        block = path->block[at->partner].block;
+    else if (block->end != LIVE_END_FALL && (block->end != LIVE_END_COND || at->taken))
+        return block->target;
+    return block->pc + block->size;
+}
+
+static void exit_to_record(Weave *w, uint32_t i)
+{
+    const PathBlock *at = &w->path->block[i];
+    Exit *leave = glue_exit(EXIT_RECORD, at->block->pc + at->block->size);
+    leave->op = at->block->ops + at->block->n_slots - 2;
+    TracePoint *point = glue_point(w, w->hot, i, at->n - 1, true);
+    glue_reload(w, w->hot, SPILLED_RAX | SPILLED_RCX);
+    glue_end_point(w, w->hot, point);
+    leave->counter = w->passed[i];
+    glue_leave(w->hot, leave);
+}
+
+static void end_last(Weave *w, uint32_t i)
+{
+    const PathBlock *at = &w->path->block[i];
+    uint32_t counter = glue_exit_counter(w, i, path_edge(at), came_back(w->path, at));
+    glue_exit_to(w, w->hot, i, counter, path_target(w->path, at));
+}
+
+static void end_block(Weave *w, uint32_t i)
+{
+    const PathBlock *at = &w->path->block[i];
+    bool last = i + 1 == w->path->n;
+    switch (at->block->end) {
+    case LIVE_END_COND:
+        end_cond(w, i);
+        break;
+    case LIVE_END_CALL:
+        glue_call(w, i, false);
+        break;
+    case LIVE_END_RET:
+        if (at->partner == NO_CALL) {
+            glue_return(w, w->hot, i);
+            return;
+        }
+        glue_matched_return(w, i);
+        break;
+    case LIVE_END_JUMP_IND:
+    case LIVE_END_CALL_IND:
+        glue_indirect(w, i);
+        return;
+    case LIVE_END_SYSCALL:
+        exit_to_record(w, i);
+        return;
+    default:
+        break;
+    }
+    if (last)
+        end_last(w, i);
+}
+
+/* ---- the whole ---- */
+
+/* The virtual counters of the path's edges, and what each is part of. */
+static void count_path(Weave *w, uint32_t from)
+{
+    const Path *path = w->path;
+    uint32_t first = path->n > 1 ? live_new_counters(path->n - 1) : 0;
+    w->passed[0] = from;
+    for (uint32_t i = 0; i + 1 < path->n; i++) {
+        const PathBlock *at = &path->block[i];
+        uint32_t here = first + i;
+        uint32_t parts[] = { path_edge(at), came_back(path, at), w->passed[i] };
+        for (unsigned k = 0; k < 3; k++) {
+            if (parts[k] != NO_EDGE)
+                live_add_sum((LiveSum){ parts[k], here });
+        }
+        w->passed[i + 1] = here;
+    }
+}
+
+static void make_cells(Weave *w)
+{
+    for (uint32_t i = 0; i < w->path->n; i++) {
+        const Block *block = w->path->block[i].block;
+        uint64_t back = block->pc + block->size;
+        CallCells cells = { back, -back };
+        w->cells[i] = (const CallCells *)(void *)w->cold->at;
+        if ((block->end == LIVE_END_CALL || block->end == LIVE_END_CALL_IND) &&
+            back != (uint64_t)(int32_t)back)
+            emit_bytes(w->cold, &cells, sizeof cells);
+    }
+}
+
+/* Where the entry leads when the trace is stale. */
+static const uint8_t *way_out(Weave *w)
+{
+    const Block *head = w->path->block[0].block;
+    uint32_t from = w->trace->from;
+    const uint8_t *start = w->cold->at;
+    Exit *leave = glue_exit(from != 0 ? EXIT_LANDING : EXIT_TO, head->pc);
+    leave->field = w->start + 1;
+    leave->counter = from;
+    if (from != 0) {
+        emit_count(w->cold, from, R_RCX);
+        emit_gs_load(w->cold, R_RCX, AREA_SLOT(rcx));
+        emit_gs_load(w->cold, R_RAX, AREA_SLOT(rax));
+    }
+    glue_leave(w->cold, leave);
+    return start;
+}
+
+static void weave_all(Weave *w)
+{
+    static const uint8_t entry[] = { 0x0f, 0x1f, 0x44, 0x00, 0x00 };
+    const Path *path = w->path;
+    make_cells(w);
+    w->trace->way_out = way_out(w);
+    emit_bytes(w->hot, entry, sizeof entry);
+    for (uint32_t i = 0; i < path->n; i++) {
+        const PathBlock *at = &path->block[i];
+        uint32_t n = at->n - (at->block->end != LIVE_END_FALL ? 1 : 0);
+        for (uint32_t k = 0; k < n; k++)
+            copy_insn(w, i, k);
+        end_block(w, i);
+    }
+    for (uint32_t i = 0; i < w->n_side; i++)
+        glue_side_exit(w, &w->side[i]);
+}
+
+static void *copy_of(const void *from, size_t size)
+{
+    uint8_t *to = pool_take(size);
+    for (size_t i = 0; i < size; i++)
+        to[i] = ((const uint8_t *)from)[i];
+    return to;
+}
+
+static void fill_trace(const Weave *w, const CacheRoom *room, const uint8_t *cold)
+{
+    Trace *trace = w->trace;
+    Block *blocks[PATH_BLOCKS];
+    for (uint32_t i = 0; i < w->path->n; i++)
+        blocks[i] = w->path->block[i].block;
+    trace->cold = cold;
+    trace->size = (uint32_t)(room->hot.at - w->start);
+    trace->cold_size = (uint32_t)(room->cold.at - cold);
+    trace->n_blocks = w->path->n;
+    trace->n_points = w->n_points;
+    trace->blocks = copy_of(blocks, w->path->n * sizeof blocks[0]);
+    trace->passed = copy_of(w->passed, w->path->n * sizeof w->passed[0]);
+    trace->points = copy_of(w->point, w->n_points * sizeof w->point[0]);
+}
+
+Trace *weave_trace(const Path *path, uint32_t from)
+{
+    static Weave w; /* under code_lock */
+    CacheRoom room;
+    if (!cache_room(path->block[0].block->pc, HOT_ROOM, COLD_ROOM, &room))
+        return NULL;
+    const uint8_t *cold = room.cold.at;
+    w.path = path;
+    w.hot = &room.hot;
+    w.cold = &room.cold;
+    w.start = room.hot.at;
+    w.spilled = from != 0 ? SPILLED_RAX | SPILLED_RCX : 0;
+    w.flags_lost = from == 0 && path->block[0].block->flags_dead;
+    w.failed = false;
+    w.n_points = w.n_sums = w.n_side = 0;
+    w.trace = pool_take(sizeof *w.trace);
+    w.trace->code = w.start;
+    w.trace->from = from;
+    count_path(&w, from);
+    weave_all(&w);
+    if (w.failed)
+        return NULL;
+    for (uint32_t i = 0; i < w.n_sums; i++)
+        live_add_sum(w.sum[i]);
+    fill_trace(&w, &room, cold);
+    cache_keep(&room, w.trace);
+    return w.trace;
+}

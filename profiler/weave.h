@@ -1,0 +1,112 @@
+/*
+ * weave.h: a trace under construction, and the pieces of glue between its blocks.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef RESPIN_PROFILER_WEAVE_H
+#define RESPIN_PROFILER_WEAVE_H
+
+#include "profiler/cache.h"
+#include "profiler/trace.h"
+
+/* Why translated code was left, and how it goes on. Lives as long as the cache. */
+typedef enum ExitKind {
+    EXIT_TO,      /* to guest address `target`, by the jump at `field`, which can be linked */
+    EXIT_RECORD,  /* to the record `op`, which does the rest of its block */
+    EXIT_LANDING, /* as EXIT_TO: a return to the call whose counter `counter` is */
+    EXIT_SITE,    /* an indirect jump, call or return: no place of its own in the code */
+} ExitKind;
+
+typedef struct Exit {
+    uint64_t target;
+    uint8_t *field; /* the 4 bytes of the jump's relative target; NULL: it cannot be linked */
+    const Op *op;   /* RECORD, SITE */
+    ExitKind kind;
+    uint32_t counter;   /* LANDING: of the edge. SITE: of the transfers whose target has no stub */
+    uint32_t before;    /* SITE: counts what led to its block (Trace.passed) */
+    uint32_t edge;      /* SITE: the transfer's own counter */
+    uint32_t number;    /* SITE: its number, unique */
+    bool in_rax;        /* SITE: the target is guest RAX itself */
+    struct Stub *stubs; /* SITE: made so far */
+} Exit;
+
+/* A jump out of the path, whose stub is made when the path is done. */
+typedef struct SideExit {
+    uint8_t *field;
+    uint32_t block; /* of the path */
+    bool is_return; /* a return on the path that went elsewhere; otherwise: */
+    uint64_t target;
+    uint32_t edge;
+    uint8_t spilled;
+} SideExit;
+
+enum {
+    MOST_SIDE_EXITS = 2 * PATH_BLOCKS,
+    MOST_SUMS = 10 * PATH_BLOCKS,
+    MOST_POINTS = PATH_INSNS + 6 * PATH_BLOCKS,
+    HOT_ROOM = 16 << 10,
+    COLD_ROOM = 96 << 10,
+};
+
+/* Constants beside the code, for one call of the path: where it returns to, and that negated. */
+typedef struct CallCells {
+    uint64_t address;
+    uint64_t negated;
+} CallCells;
+
+typedef struct Weave {
+    const Path *path;
+    Trace *trace;
+    Code *hot, *cold;
+    uint8_t *start;
+    uint32_t passed[PATH_BLOCKS];
+    const CallCells *cells[PATH_BLOCKS];
+    uint8_t spilled; /* guest registers that are in the area now */
+    bool flags_lost; /* flags are not the guest's: the head overwrites them */
+    bool failed;     /* something was out of reach */
+    uint32_t n_points, n_sums, n_side;
+    TracePoint point[MOST_POINTS];
+    LiveSum sum[MOST_SUMS];
+    SideExit side[MOST_SIDE_EXITS];
+} Weave;
+
+/*
+ * The code of a path, made whole: trace and stubs, not yet entered from anywhere. NULL: out of
+ * reach or out of memory. `from`: Trace.from.
+ */
+Trace *weave_trace(const Path *path, uint32_t from);
+
+/* ---- glue.c ---- */
+
+/* The exit's jump to the VM, at which `code` goes on. */
+void glue_leave(Code *code, const Exit *leave);
+Exit *glue_exit(ExitKind kind, uint64_t target);
+/* A counter for one way out of block `i`, whose edges these are (0: none). */
+uint32_t glue_exit_counter(Weave *w, uint32_t i, uint32_t edge, uint32_t other_edge);
+/* Goes on at `target`, counted. */
+void glue_exit_to(Weave *w, Code *code, uint32_t i, uint32_t counter, uint64_t target);
+void glue_call(Weave *w, uint32_t i, bool spilled_target);
+void glue_return(Weave *w, Code *code, uint32_t i);
+void glue_matched_return(Weave *w, uint32_t i);
+void glue_indirect(Weave *w, uint32_t i);
+/* The stub of a jump out of the path. */
+void glue_side_exit(Weave *w, const SideExit *side);
+/* `returned`: block `i` is a return that was passed. */
+void glue_open_calls(Weave *w, Code *code, uint32_t i, bool returned);
+/* Puts guest registers that are in the area back: those of `mask`. */
+void glue_reload(Weave *w, Code *code, uint8_t mask);
+/* From here to glue_end_point, `code` is at instruction `insn` of block `i`. */
+TracePoint *glue_point(Weave *w, const Code *code, uint32_t i, uint32_t insn, bool clean);
+void glue_end_point(Weave *w, const Code *code, TracePoint *point);
+
+/* ---- sites and stubs (stub.c) ---- */
+
+/* Gives an indirect branch its number. False: there are too many. */
+bool stub_new_site(Exit *site);
+Exit *stub_site(uint32_t number);
+/* Makes `pc` lead on from `site` for this thread, to the trace of `pc`'s block. code_lock is held.
+ */
+void stub_install(const Cpu *cpu, Exit *site, uint64_t pc, uint32_t target_counter,
+                  const Trace *trace);
+
+#endif
