@@ -68,7 +68,7 @@ static const char *after_own_number(const char *text)
     return own ? at : NULL;
 }
 
-bool process_is_own_exe(uint64_t path)
+bool process_is_own(uint64_t path, const char *entry)
 {
     enum { LONGEST = 80 };
     char text[LONGEST];
@@ -88,7 +88,7 @@ bool process_is_own_exe(uint64_t path)
     const char *task = text_after(after, "/task/");
     if (task != NULL && (after = after_own_number(task)) == NULL)
         return false;
-    return text_equal(after, "/exe");
+    return text_equal(after, entry);
 }
 
 /* ---- fork --------------------------------------------------------------------------------- */
@@ -323,7 +323,7 @@ static CallFate exec_from(Thread *thread, Call *call, long directory, const uint
         return exec_native(thread, call);
     thread->os->scratch = memory; /* a vfork child's stays mapped in its parent */
     thread->os->scratch_size = size;
-    bool own = process_is_own_exe(arg[0]);
+    bool own = process_is_own(arg[0], "/exe");
     bool known = own || guest_read_string(memory->given, PLAN_PATH_MAX, arg[0]) >= 0;
     char *path = memory->given;
     if (own)

@@ -12,8 +12,8 @@
 void process_set_exe(const char *path);
 /* Absolute, without links. */
 const char *process_exe(void);
-/* The guest string at `path` names this process's /proc/.../exe. */
-bool process_is_own_exe(uint64_t path);
+/* The guest string at `path` names this entry ("/exe") of this process's folder in /proc. */
+bool process_is_own(uint64_t path, const char *entry);
 
 /* clone without CLONE_VM. */
 long process_fork(Thread *thread, const Call *call, uint64_t flags, uint64_t child_stack);

@@ -7,6 +7,7 @@
 #include "profiler/detach.h"
 #include "profiler/gs_calls.h"
 #include "profiler/mapping_calls.h"
+#include "profiler/maps_view.h"
 #include "profiler/memory.h"
 #include "profiler/process.h"
 #include "profiler/signals.h"
@@ -144,9 +145,30 @@ static CallFate call_exit_group(Thread *thread, Call *call)
 static CallFate pass_path(Thread *thread, Call *call, int argument)
 {
     uint64_t given = call->arg[argument];
-    if (given != 0 && process_is_own_exe(given))
+    if (given != 0 && process_is_own(given, "/exe"))
         call->arg[argument] = (uint64_t)process_exe();
     return syscall_pass(thread, call);
+}
+
+/* /proc/self/exe, and what lists the process's mappings. */
+static CallFate open_path(Thread *thread, Call *call, int argument)
+{
+    uint64_t given = call->arg[argument];
+    bool lists_maps = given != 0 && maps_view_is_wanted(given);
+    CallFate fate = pass_path(thread, call, argument);
+    if (fate == CALL_DONE && lists_maps && call->result >= 0)
+        maps_view_replace(call->result);
+    return fate;
+}
+
+static CallFate call_open(Thread *thread, Call *call)
+{
+    return open_path(thread, call, 0);
+}
+
+static CallFate call_open_at(Thread *thread, Call *call)
+{
+    return open_path(thread, call, 1);
 }
 
 static CallFate call_path(Thread *thread, Call *call)
@@ -170,7 +192,7 @@ static CallFate call_stat_at(Thread *thread, Call *call)
 static CallFate read_link(Thread *thread, Call *call, const uint64_t arg[3])
 {
     enum { PROBED = 8 };
-    if (!process_is_own_exe(arg[0]) || (int32_t)arg[2] <= 0)
+    if (!process_is_own(arg[0], "/exe") || (int32_t)arg[2] <= 0)
         return syscall_pass(thread, call);
     size_t len = strlen(process_exe());
     size_t size = len < arg[2] ? len : (size_t)arg[2];
@@ -266,9 +288,9 @@ static CallFate call_seccomp(Thread *thread, Call *call)
     X(execveat,          process_execveat,   "the new program runs under the VM")            \
     X(exit,              call_exit,          "the thread's slot is given back")              \
     X(exit_group,        call_exit_group,    "the profile is finished")                      \
-    X(open,              call_path,          "/proc/self/exe is the guest's")                \
-    X(openat,            call_path_at,       "/proc/self/exe is the guest's")                \
-    X(openat2,           call_path_at,       "/proc/self/exe is the guest's")                \
+    X(open,                call_open,          "/proc/self/exe and maps are the guest's")    \
+    X(openat,              call_open_at,       "/proc/self/exe and maps are the guest's")    \
+    X(openat2,             call_open_at,       "/proc/self/exe and maps are the guest's")    \
     X(stat,              call_path,          "/proc/self/exe is the guest's")                \
     X(access,            call_path,          "/proc/self/exe is the guest's")                \
     X(faccessat,         call_path_at,       "/proc/self/exe is the guest's")                \

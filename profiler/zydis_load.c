@@ -1,7 +1,7 @@
 /*
  * zydis_load.c: a loader for one small, self-contained shared object.
  *
- *   PT_LOAD -> mmap at a free place    PT_DYNAMIC -> symbols, RELA tables    relocate, protect
+ *   PT_LOAD -> mmap into memory of the VM's    PT_DYNAMIC -> symbols, RELA tables    relocate, protect
  *
  * Debian ships Zydis as a shared library only, and the VM core has no libc and no dynamic linker
  * (design.md 3.1). The library needs five functions of libc, all of them trivial, and four kinds of
@@ -131,10 +131,9 @@ static bool map_image(long fd, const Elf64_Ehdr *eh, const Elf64_Phdr *ph, uint6
         if (ph[i].p_type == PT_LOAD && ph[i].p_vaddr + ph[i].p_memsz > end)
             end = ph[i].p_vaddr + ph[i].p_memsz;
     }
-    long at = map_pages(0, page_up(end), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (end == 0 || map_failed(at))
+    if (end == 0)
         return false;
-    *bias = (uint64_t)at;
+    *bias = page_up((uint64_t)vm_alloc_code(page_up(end) + PAGE)); /* among what is the VM's */
     for (unsigned i = 0; i < eh->e_phnum; i++) {
         if (ph[i].p_type == PT_LOAD && !map_segment(fd, *bias, &ph[i]))
             return false;
