@@ -26,6 +26,7 @@
 
 enum {
     FIRST_CHUNK = 1 << 16,
+    CHILD_CHUNK = 1 << 14, /* a child may be one of thousands */
     LARGEST_STEP = 1 << 23,
     SERIES_SHARE = 128,
     COUNTERS_SHARE = 8192,
@@ -44,6 +45,7 @@ typedef struct Series {
     uint64_t in_file;
     uint64_t limit;
     uint64_t count;
+    uint64_t copied; /* bytes that a forked child began with */
 } Series;
 
 static struct {
@@ -59,6 +61,7 @@ static struct {
     uint64_t n_counters;
     uint64_t counters_capacity; /* bytes usable in every slot */
     uint64_t counters_limit;
+    uint64_t counters_copied; /* bytes that a forked child began with */
 } live;
 
 static Series *series_of(LiveChunkKind kind)
@@ -129,11 +132,14 @@ static bool map_chunk(void *at, uint64_t size, LiveChunk chunk)
     return false;
 }
 
-static uint64_t next_step(uint64_t mapped)
+/* The next chunk of what has grown to `mapped` from `copied` bytes: twice as large as the last. */
+static uint64_t next_step(uint64_t mapped, uint64_t copied)
 {
-    if (mapped < FIRST_CHUNK)
-        return FIRST_CHUNK;
-    return mapped < LARGEST_STEP ? mapped : LARGEST_STEP;
+    uint64_t first = copied != 0 ? CHILD_CHUNK : FIRST_CHUNK;
+    uint64_t grown = mapped - copied;
+    if (grown < first)
+        return first;
+    return grown < LARGEST_STEP ? grown : LARGEST_STEP;
 }
 
 /* A chunk holds whole records: its size is a multiple of this. */
@@ -146,7 +152,7 @@ static uint64_t chunk_unit(uint64_t record_size)
 static void series_extend(Series *series)
 {
     uint64_t unit = chunk_unit(series->record_size);
-    uint64_t size = (next_step(series->mapped) + unit - 1) / unit * unit;
+    uint64_t size = (next_step(series->mapped, series->copied) + unit - 1) / unit * unit;
     if (series->mapped + size > series->limit)
         vm_die("too many records in the profile, bytes used", series->mapped);
     LiveChunk chunk = { .kind = series->kind, .first = series->mapped / series->record_size };
@@ -271,7 +277,8 @@ uint32_t live_new_counters(uint32_t n)
     uint64_t first = live.n_counters;
     uint64_t end = (first + n) * sizeof(uint64_t);
     while (end > live.counters_capacity) {
-        uint64_t capacity = live.counters_capacity + next_step(live.counters_capacity);
+        uint64_t capacity =
+            live.counters_capacity + next_step(live.counters_capacity, live.counters_copied);
         if (capacity > live.counters_limit)
             vm_die("too many counters in the profile, bytes used", live.counters_capacity);
         for (ThreadOs *os = live.slots; os != NULL; os = os->next_live)
@@ -341,12 +348,14 @@ static void refile_series(Series *series)
     uint64_t used = series->count * series->record_size;
     if (series->mapped == 0)
         return;
-    LiveChunk chunk = { .kind = series->kind, .offset = file_end(), .size = series->mapped };
+    uint64_t unit = chunk_unit(series->record_size);
+    uint64_t size = (used + unit - 1) / unit * unit;
+    LiveChunk chunk = { .kind = series->kind, .offset = file_end(), .size = size };
     if (live.in_file && directory_has_room() &&
         live_file_allocate(&live.file, chunk.offset, chunk.size) &&
         live_file_write(&live.file, chunk.offset, series->base, used) &&
         live_file_map(&live.file, series->base, chunk.offset, chunk.size)) {
-        series->in_file = series->mapped;
+        series->mapped = series->in_file = series->copied = size;
         directory_add(chunk);
         return;
     }
@@ -392,6 +401,8 @@ void live_fork_child(Vm *vm, Thread *thread)
         if (os != thread->os)
             map_private(os->thread->cpu.counter, live.counters_capacity);
     }
+    live.counters_capacity = page_up(live.n_counters * sizeof(uint64_t));
+    live.counters_copied = live.counters_capacity;
     extend_slot(thread->os, live.counters_capacity);
     publish_counts();
     fill_header(command);

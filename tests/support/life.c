@@ -1,7 +1,8 @@
 /*
  * life.c: a guest with threads and a child that all compute, until the process meets its end.
  *
- *   life kill|fault|abort MICROSECONDS      kills itself, faults in a thread, aborts, after that time
+ *   life kill|fault|abort MICROSECONDS      kills itself, faults in a thread, aborts, after that
+ * time
  *
  * The child ends when its parent is gone.
  * SPDX-License-Identifier: MIT
