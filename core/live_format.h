@@ -20,7 +20,7 @@
 
 #define LIVE_MAGIC UINT64_C(0x3145564c4e505352) /* "RSPNLVE1" */
 enum {
-    LIVE_VERSION = 2,
+    LIVE_VERSION = 3,
     LIVE_CHUNKS = 16384,
     LIVE_PATH_MAX = 456,
 };
@@ -32,6 +32,7 @@ typedef enum LiveChunkKind {
     LIVE_EDGES,    /* LiveEdge records */
     LIVE_COUNTERS, /* uint64_t, counter ids [first, first + size / 8) */
     LIVE_SUMS,     /* LiveSum records */
+    LIVE_TEXTS,    /* LiveText records */
 } LiveChunkKind;
 
 typedef struct LiveChunk {
@@ -61,6 +62,7 @@ typedef struct LiveHeader {
     uint64_t n_edges;
     uint64_t n_counters; /* ids handed out */
     uint64_t n_sums;
+    uint64_t n_texts;
     char command[LIVE_PATH_MAX];
 } LiveHeader;
 
@@ -128,11 +130,25 @@ typedef struct LiveSum {
     uint32_t from;
 } LiveSum;
 
+/* What became of text besides its execution. */
+typedef enum LiveTextKind {
+    LIVE_TEXT_READ,    /* the page at `address` was read as data */
+    LIVE_TEXT_WRITTEN, /* text from the page at `address` on was made writable */
+} LiveTextKind;
+
+typedef struct LiveText {
+    uint64_t address; /* run-time; a page's first byte */
+    uint32_t map;     /* its LiveMap if code was decoded from it by then; LIVE_NO_MAP: the one that
+                         holds the address, if any */
+    uint32_t kind;    /* LiveTextKind */
+} LiveText;
+
 _Static_assert(sizeof(LiveChunk) == 32, "LiveChunk is a file format");
 _Static_assert(sizeof(LiveHeader) <= 4096, "LiveHeader fits its page");
 _Static_assert(sizeof(LiveMap) == 512, "LiveMap is a file format");
 _Static_assert(sizeof(LiveBlock) == 40, "LiveBlock is a file format");
 _Static_assert(sizeof(LiveEdge) == 24, "LiveEdge is a file format");
 _Static_assert(sizeof(LiveSum) == 8, "LiveSum is a file format");
+_Static_assert(sizeof(LiveText) == 16, "LiveText is a file format");
 
 #endif

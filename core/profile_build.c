@@ -26,8 +26,11 @@ typedef struct BuildModule {
     uint64_t *leaders;
     ProfileEdge *edges;   /* that leave it */
     ProfileEdge *entries; /* from other modules and from generated code */
-    bool foreign_code;    /* something was executed that the file does not hold */
+    Vaddr *read_pages;    /* in any order, with doubles */
+    bool text_written;
+    bool foreign_code; /* something was executed that the file does not hold */
     size_t n_runs, runs_cap, n_leaders, leaders_cap, n_edges, edges_cap, n_entries, entries_cap;
+    size_t n_pages, pages_cap;
 } BuildModule;
 
 typedef struct BuildMap {
@@ -365,6 +368,27 @@ static void read_edges(Build *build)
     }
 }
 
+/* ---- text as data ------------------------------------------------------------------------- */
+
+static void read_texts(Build *build)
+{
+    enum { PAGE = 4096 };
+    for (uint32_t i = 0; i < build->live->n_texts; i++) {
+        const LiveText *text = &build->live->texts[i];
+        Target at = locate(build, text->map, text->address);
+        if (at.module == MODULE_NONE)
+            continue;
+        BuildModule *module = module_at(build, at.module);
+        if (text->kind == LIVE_TEXT_WRITTEN) {
+            module->text_written = true;
+            continue;
+        }
+        module->read_pages = arena_grow(build->arena, module->read_pages, &module->pages_cap,
+                                        module->n_pages + 1, sizeof *module->read_pages);
+        module->read_pages[module->n_pages++] = vaddr(at.addr & ~(uint64_t)(PAGE - 1));
+    }
+}
+
 /* ---- the result --------------------------------------------------------------------------- */
 
 static ProfileModule finish_module(Build *build, BuildModule *from, uint32_t index)
@@ -382,6 +406,9 @@ static ProfileModule finish_module(Build *build, BuildModule *from, uint32_t ind
         edges[from->n_edges + i] = woven.falls[i];
         edges[from->n_edges + i].to_module = index;
     }
+    module.text_written = from->text_written;
+    module.read_pages = from->read_pages;
+    module.n_read_pages = profile_sort_pages(from->read_pages, (uint32_t)from->n_pages);
     module.edges = edges;
     module.n_edges =
         profile_sum_edges(edges, (uint32_t)(from->n_edges + woven.n_falls), profile_edge_order);
@@ -400,6 +427,7 @@ Status profile_build(Arena *arena, const LiveData *live, Images *images, const P
     find_modules(&build, images);
     read_blocks(&build);
     read_edges(&build);
+    read_texts(&build);
     Profile *profile = arena_one(arena, Profile);
     *profile = (Profile){
         .path = live->path,

@@ -157,6 +157,19 @@ static Status check_sums(const LiveData *live, Error *err)
     return ST_OK;
 }
 
+static Status check_texts(const LiveData *live, Error *err)
+{
+    for (uint32_t i = 0; i < live->n_texts; i++) {
+        const LiveText *text = &live->texts[i];
+        Place at = { live->path, "texts", (uint64_t)i * sizeof *text };
+        if (text->map != LIVE_NO_MAP && text->map >= live->n_maps)
+            return FAIL(err, ST_BAD_INPUT, at, "in map %u (of %u)", text->map, live->n_maps);
+        if (text->kind > LIVE_TEXT_WRITTEN)
+            return FAIL(err, ST_BAD_INPUT, at, "of kind %u (to %d)", text->kind, LIVE_TEXT_WRITTEN);
+    }
+    return ST_OK;
+}
+
 static Status check_maps(const LiveData *live, Error *err)
 {
     for (uint32_t i = 0; i < live->n_maps; i++) {
@@ -223,13 +236,15 @@ Status profile_parse_live(Arena *arena, const char *path, Bytes file, LiveData *
     const void *blocks;
     const void *edges;
     const void *sums;
+    const void *texts;
     TRY(read_records(&reader, LIVE_MAPS, "maps", header->n_maps, sizeof(LiveMap), &maps, err));
     TRY(read_records(&reader, LIVE_BLOCKS, "blocks", header->n_blocks, sizeof(LiveBlock), &blocks,
                      err));
     TRY(read_records(&reader, LIVE_EDGES, "edges", header->n_edges, sizeof(LiveEdge), &edges, err));
     TRY(read_records(&reader, LIVE_SUMS, "sums", header->n_sums, sizeof(LiveSum), &sums, err));
+    TRY(read_records(&reader, LIVE_TEXTS, "texts", header->n_texts, sizeof(LiveText), &texts, err));
     if (header->n_maps >= LIVE_NO_MAP || header->n_blocks > UINT32_MAX ||
-        header->n_edges > UINT32_MAX || header->n_sums > UINT32_MAX)
+        header->n_edges > UINT32_MAX || header->n_sums > UINT32_MAX || header->n_texts > UINT32_MAX)
         return FAIL(err, ST_BAD_INPUT, ((Place){ path, "header", 0 }), "more records than 32 bits");
     out->maps = maps;
     out->n_maps = (uint32_t)header->n_maps;
@@ -239,9 +254,12 @@ Status profile_parse_live(Arena *arena, const char *path, Bytes file, LiveData *
     out->n_edges = (uint32_t)header->n_edges;
     out->sums = sums;
     out->n_sums = (uint32_t)header->n_sums;
+    out->texts = texts;
+    out->n_texts = (uint32_t)header->n_texts;
     TRY(check_sums(out, err));
     sum_counters(&reader, out);
     TRY(check_maps(out, err));
+    TRY(check_texts(out, err));
     TRY(check_blocks(out, err));
     return check_edges(out, err);
 }

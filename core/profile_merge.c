@@ -215,6 +215,17 @@ static int order_pages(const void *left, const void *right)
     return (a->v > b->v) - (a->v < b->v);
 }
 
+uint32_t profile_sort_pages(Vaddr *pages, uint32_t n)
+{
+    uint32_t kept = 0;
+    if (n > 1)
+        qsort(pages, n, sizeof *pages, order_pages);
+    for (uint32_t i = 0; i < n; i++)
+        if (i == 0 || pages[i].v != pages[kept - 1].v)
+            pages[kept++] = pages[i];
+    return kept;
+}
+
 static void merge_pages(const Merge *merge, const MergeModule *from, ProfileModule *out)
 {
     size_t n = 0;
@@ -229,10 +240,7 @@ static void merge_pages(const Merge *merge, const MergeModule *from, ProfileModu
     for (size_t i = 0; i < from->n_parts; i++)
         for (uint32_t j = 0; j < from->parts[i]->n_read_pages; j++)
             out->read_pages[n++] = from->parts[i]->read_pages[j];
-    qsort(out->read_pages, n, sizeof *out->read_pages, order_pages);
-    for (size_t i = 0; i < n; i++)
-        if (i == 0 || out->read_pages[i].v != out->read_pages[i - 1].v)
-            out->read_pages[out->n_read_pages++] = out->read_pages[i];
+    out->n_read_pages = profile_sort_pages(out->read_pages, (uint32_t)n);
 }
 
 static void merge_modules(Merge *merge, Profile *out)

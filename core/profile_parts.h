@@ -75,6 +75,9 @@ void profile_weave(Arena *arena, Run *runs, size_t n, const uint64_t *leaders, s
 uint32_t profile_sum_edges(ProfileEdge *edges, uint32_t n,
                            int (*order)(const void *, const void *));
 
+/* Sorts pages and drops doubles; the new number. */
+uint32_t profile_sort_pages(Vaddr *pages, uint32_t n);
+
 /* True when the key says nothing: [vdso], changed files. */
 bool profile_key_empty(const ImageKey *key);
 
@@ -92,6 +95,8 @@ typedef struct LiveData {
     uint32_t n_edges;
     const LiveSum *sums; /* already added to `counters` */
     uint32_t n_sums;
+    const LiveText *texts;
+    uint32_t n_texts;
     const uint64_t *counters; /* sums over threads, and what LiveSums say */
     uint32_t n_counters;
 } LiveData;

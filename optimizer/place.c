@@ -270,6 +270,16 @@ static void write_results(const Placer *placer, PassStats *stats)
         placer->ctx->stats->refused[i] += placer->refused[i];
 }
 
+/* True when nothing leads into the overlay, and pages that were read as data are among the reasons.
+ */
+static bool stays_for_readers(const Placer *placer)
+{
+    for (uint32_t i = 0; i < placer->fn->n_blocks; i++)
+        if ((placer->state[i] & STATE_PATCHED) != 0)
+            return false;
+    return placer->refused[REFUSED_SITE_DATA] > 0;
+}
+
 Status place_blocks(Context *ctx, Func *fn, PassStats *stats, Error *err)
 {
     (void)err;
@@ -294,6 +304,8 @@ Status place_blocks(Context *ctx, Func *fn, PassStats *stats, Error *err)
     find_entered(&placer);
     avoid_stranding(&placer);
     fn->cut = cut_cycles(&placer);
+    if (stays_for_readers(&placer))
+        return refuse(fn, REFUSED_TEXT_READ, "the program reads the bytes of its patch sites");
     write_results(&placer, stats);
     return ST_OK;
 }

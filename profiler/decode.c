@@ -402,7 +402,7 @@ static bool high_rm(const uint8_t *bytes)
     }
 }
 
-static void convert(GuestInsn *insn, uint64_t pc)
+static void convert(GuestInsn *insn, uint64_t pc, const uint8_t *bytes)
 {
     *insn = (GuestInsn){ .pc = pc,
                          .size = zi.length,
@@ -411,7 +411,7 @@ static void convert(GuestInsn *insn, uint64_t pc)
                          .b = NO_REG,
                          .routine = NO_ROUTINE };
     for (unsigned i = 0; i < zi.length; i++)
-        insn->bytes[i] = ((const uint8_t *)pc)[i];
+        insn->bytes[i] = bytes[i];
     insn->locked = (zi.attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0;
     insn->is_string = is_string_operation(zi.mnemonic);
     take_shape(insn);
@@ -450,9 +450,11 @@ typedef struct OneInsn {
 static void decode_one_in_gate(void *argument)
 {
     OneInsn *one = argument;
-    one->done = ZYAN_SUCCESS(decode_full(&decoder, (const void *)one->pc, one->room, &zi, zo));
+    uint8_t bytes[MAX_INSN];
+    code_read(bytes, one->pc, one->room);
+    one->done = ZYAN_SUCCESS(decode_full(&decoder, bytes, one->room, &zi, zo));
     if (one->done)
-        convert(one->insn, one->pc);
+        convert(one->insn, one->pc, bytes);
 }
 
 bool decode_one(GuestInsn *insn, uint64_t pc, unsigned room)
@@ -463,11 +465,8 @@ bool decode_one(GuestInsn *insn, uint64_t pc, unsigned room)
 }
 
 /* By the decoder of forms. False: it is none of its own. */
-static bool decode_form(GuestInsn *insn, uint64_t pc, unsigned room)
+static bool decode_form(GuestInsn *insn, const uint8_t *bytes, uint64_t pc, unsigned room)
 {
-    uint8_t bytes[FETCH_READS];
-    for (unsigned i = 0; i < sizeof bytes; i++)
-        bytes[i] = i < room ? ((const uint8_t *)pc)[i] : 0;
     if (!fetch_insn(insn, bytes, room, pc))
         return false;
     fetch_complete(insn, bytes);
@@ -480,17 +479,19 @@ static void decode_on(DecodedRun *run, bool in_gate)
     uint64_t pc = run->pc + run->size;
     while (run->n < BLOCK_MAX_INSNS) {
         GuestInsn *insn = &run->insn[run->n];
+        uint8_t bytes[FETCH_READS] = { 0 };
         uint64_t size = readable(pc, &run->map);
         unsigned room = size < MAX_INSN ? (unsigned)size : MAX_INSN;
-        if (!decode_form(insn, pc, room)) {
+        code_read(bytes, pc, room);
+        if (!decode_form(insn, bytes, pc, room)) {
             if (!in_gate)
                 return;
-            ZyanStatus status = decode_full(&decoder, (const void *)pc, room, &zi, zo);
+            ZyanStatus status = decode_full(&decoder, bytes, room, &zi, zo);
             if (!ZYAN_SUCCESS(status)) {
                 run->end = status == ZYDIS_STATUS_NO_MORE_DATA ? DECODE_FETCH : DECODE_BAD;
                 return;
             }
-            convert(insn, pc);
+            convert(insn, pc, bytes);
         }
         run->n++;
         pc += insn->size;

@@ -11,6 +11,7 @@
  */
 #include "profiler/detach.h"
 #include "profiler/gs_calls.h"
+#include "profiler/guard.h"
 #include "profiler/live.h"
 #include "profiler/signals.h"
 #include "profiler/text.h"
@@ -32,6 +33,7 @@ void detach(Thread *thread, const char *why)
     text_put(&text, why);
     vm_say(text.bytes);
     live_mark(LIVE_DETACHED, true);
+    guard_lift_all();
     signals_give_back(thread);
     gs_give_back(thread);
     vm_go_native(&thread->cpu);

@@ -15,6 +15,12 @@ void live_start(Vm *vm, const char *command);
 void live_attach_thread(Thread *thread);
 /* In a forked child, whose only thread is `thread`: a file of its own, counters zero. */
 void live_fork_child(Vm *vm, Thread *thread);
+/*
+ * What became of text. A record is added under guard.c's lock alone (in a handler of faults, which
+ * may have come while code_lock was held): so room for it is made before, under both.
+ */
+void live_text_room(uint64_t more);
+void live_add_text(const LiveText *text);
 /* Says that the process ended in order. Can be taken back when an execve fails after all. */
 void live_mark(uint32_t flag, bool on);
 /* The file's name; NULL: there is none. */

@@ -11,6 +11,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "profiler/load.h"
+#include "profiler/guard.h"
 #include "profiler/maps.h"
 #include "profiler/memory.h"
 #include "profiler/text.h"
@@ -196,6 +197,8 @@ static bool map_segment(long fd, const Elf64_Phdr *phdr, uint64_t bias)
             return false;
         if ((prot & PROT_EXEC) != 0)
             maps_add(start, page_up(file_end), fd, offset, (prot & PROT_WRITE) != 0);
+        if (prot == (PROT_READ | PROT_EXEC))
+            guard_text(start, page_up(file_end) - start, fd, offset);
         start = page_up(file_end);
         if ((prot & PROT_WRITE) != 0 && phdr->p_memsz > phdr->p_filesz)
             memset((void *)file_end, 0, start - file_end);

@@ -11,6 +11,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "profiler/mapping_calls.h"
+#include "profiler/guard.h"
 #include "profiler/maps.h"
 #include "profiler/memory.h"
 
@@ -73,15 +74,45 @@ CallFate call_brk(Thread *thread, Call *call)
 
 /* ---- mappings ----------------------------------------------------------------------------- */
 
+/* What becomes of guarded text in the ranges that a call changes. */
+typedef enum GuardFate {
+    GUARDS_STAY, /* the call changes nothing that matters to them */
+    GUARDS_END,  /* with the mapping, if the call succeeds */
+    GUARDS_READ, /* text that goes elsewhere, or changes its protection, counts as read */
+} GuardFate;
+
+static void guards_before(const uint64_t range[4], GuardFate guards)
+{
+    for (int i = 0; i < 4; i += 2) {
+        if (guards == GUARDS_STAY)
+            guard_lift(range[i], range[i + 1]);
+        if (guards == GUARDS_READ)
+            guard_end(range[i], range[i + 1], GUARD_READ);
+    }
+}
+
+/* The kernel's view is the guest's in between: what is closed, is closed after it was asked. */
+static void guards_after(const uint64_t range[4], GuardFate guards, bool done)
+{
+    for (int i = 0; i < 4; i += 2) {
+        if (guards == GUARDS_STAY)
+            guard_close(range[i], range[i + 1]);
+        if (guards == GUARDS_END && done)
+            guard_end(range[i], range[i + 1], GUARD_GONE);
+    }
+}
+
 /* Runs a call that may change code in up to two ranges; the kernel's view of them is taken over. */
-static CallFate pass_changing(Thread *thread, Call *call, const uint64_t range[4])
+static CallFate pass_changing(Thread *thread, Call *call, const uint64_t range[4], GuardFate guards)
 {
     maps_lock();
+    guards_before(range, guards);
     CallFate fate = syscall_pass(thread, call);
     if (fate == CALL_DONE)
         for (int i = 0; i < 4; i += 2)
             if (range[i] < range[i + 1])
                 maps_refresh(range[i], range[i + 1]);
+    guards_after(range, guards, fate == CALL_DONE && succeeded(call));
     maps_unlock();
     if (fate == CALL_DONE)
         for (int i = 0; i < 4; i += 2)
@@ -102,18 +133,23 @@ CallFate call_mmap(Thread *thread, Call *call)
         return refuse(call, ENOMEM);
     if (!executable && !(fixed && maps_touch_code(start, start + size)))
         return syscall_pass(thread, call);
+    vm_lock(&the_vm.code_lock);
     maps_lock();
     CallFate fate = syscall_pass(thread, call);
     bool mapped = fate == CALL_DONE && succeeded(call);
     uint64_t at = (uint64_t)call->result;
     if (mapped) {
         maps_remove(at, at + size);
+        guard_end(at, at + size, GUARD_GONE);
         long fd = (flags & MAP_ANONYMOUS) != 0 ? -1 : (int32_t)call->arg[4];
         bool checked = (prot & PROT_WRITE) != 0 || (flags & MAP_PRIVATE) == 0;
         if (executable)
             maps_add(at, at + size, fd, call->arg[5], checked);
+        if (prot == (PROT_READ | PROT_EXEC) && !checked)
+            guard_text(at, size, fd, call->arg[5]);
     }
     maps_unlock();
+    vm_unlock(&the_vm.code_lock);
     if (mapped)
         interp_invalidate(at, at + size);
     return fate;
@@ -127,7 +163,7 @@ CallFate call_munmap(Thread *thread, Call *call)
         return refuse(call, EINVAL);
     if (!maps_touch_code(start, end))
         return syscall_pass(thread, call);
-    return pass_changing(thread, call, (uint64_t[4]){ start, end, 0, 0 });
+    return pass_changing(thread, call, (uint64_t[4]){ start, end, 0, 0 }, GUARDS_END);
 }
 
 CallFate call_mprotect(Thread *thread, Call *call)
@@ -136,9 +172,16 @@ CallFate call_mprotect(Thread *thread, Call *call)
     uint64_t end = page_up(start + call->arg[1]);
     if (memory_is_vm(start, end))
         return refuse(call, ENOMEM);
-    if ((call->arg[2] & PROT_EXEC) == 0 && !maps_touch_code(start, end))
+    uint64_t prot = call->arg[2];
+    if ((prot & PROT_EXEC) == 0 && !maps_touch_code(start, end))
         return syscall_pass(thread, call);
-    return pass_changing(thread, call, (uint64_t[4]){ start, end, 0, 0 });
+    if ((prot & PROT_WRITE) != 0) {
+        vm_lock(&the_vm.code_lock);
+        guard_note_written(start, end);
+        vm_unlock(&the_vm.code_lock);
+    }
+    return pass_changing(thread, call, (uint64_t[4]){ start, end, 0, 0 },
+                         prot == (PROT_READ | PROT_EXEC) ? GUARDS_STAY : GUARDS_READ);
 }
 
 CallFate call_mremap(Thread *thread, Call *call)
@@ -154,7 +197,7 @@ CallFate call_mremap(Thread *thread, Call *call)
     if (!maps_touch_code(from, from_end) && !(fixed && maps_touch_code(to, to_end)))
         return syscall_pass(thread, call);
     /* Code that moved to an address of the kernel's choice is found when it is first jumped to. */
-    return pass_changing(thread, call, (uint64_t[4]){ from, from_end, to, to_end });
+    return pass_changing(thread, call, (uint64_t[4]){ from, from_end, to, to_end }, GUARDS_READ);
 }
 
 CallFate call_madvise(Thread *thread, Call *call)
@@ -165,5 +208,5 @@ CallFate call_madvise(Thread *thread, Call *call)
         return refuse(call, ENOMEM);
     if (!maps_touch_code(start, end))
         return syscall_pass(thread, call);
-    return pass_changing(thread, call, (uint64_t[4]){ start, end, 0, 0 });
+    return pass_changing(thread, call, (uint64_t[4]){ start, end, 0, 0 }, GUARDS_STAY);
 }

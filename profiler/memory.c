@@ -12,6 +12,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "profiler/memory.h"
+#include "profiler/guard.h"
 #include "profiler/text.h"
 #include "profiler/vm.h"
 
@@ -215,6 +216,12 @@ static bool probe_write(uint64_t address)
            raw_syscall(__NR_rt_sigprocmask, 0, 0, (long)address, PROBE_BYTES, 0, 0) == 0;
 }
 
+/* A page that only the guest's own protection would let be read is read by the guest, in effect. */
+static bool readable_page(uint64_t address)
+{
+    return probe_read(address) || (guard_open(address) && probe_read(address));
+}
+
 bool guest_readable(uint64_t address, size_t size)
 {
     if (size == 0)
@@ -223,7 +230,7 @@ bool guest_readable(uint64_t address, size_t size)
     if (last < address)
         return false;
     for (uint64_t page = page_down(address); page <= last; page += VM_PAGE)
-        if (!probe_read(page))
+        if (!readable_page(page))
             return false;
     return true;
 }
@@ -261,7 +268,7 @@ long guest_read_string(char *to, size_t size, uint64_t from)
 {
     for (size_t i = 0; i < size; i++) {
         uint64_t address = from + i;
-        if ((i == 0 || (address & (VM_PAGE - 1)) == 0) && !probe_read(address))
+        if ((i == 0 || (address & (VM_PAGE - 1)) == 0) && !readable_page(address))
             return -1;
         to[i] = *(const char *)address;
         if (to[i] == '\0')

@@ -13,12 +13,14 @@
  */
 #include "profiler/process.h"
 #include "profiler/exec_plan.h"
+#include "profiler/guard.h"
 #include "profiler/live.h"
 #include "profiler/load.h"
 #include "profiler/maps.h"
 #include "profiler/memory.h"
 #include "profiler/model.h"
 #include "profiler/options.h"
+#include "profiler/sigmask.h"
 #include "profiler/signals.h"
 #include "profiler/text.h"
 #include "profiler/threads.h"
@@ -99,12 +101,14 @@ static void lock_all(Thread *thread)
     vm_lock(&thread->os->actions->lock);
     vm_lock(&thread->vm->code_lock);
     maps_lock();
+    guard_lock_for_fork();
     memory_lock_for_fork();
 }
 
 static void unlock_all(Thread *thread)
 {
     memory_unlock_for_fork();
+    guard_unlock_for_fork();
     maps_unlock();
     vm_unlock(&thread->vm->code_lock);
     vm_unlock(&thread->os->actions->lock);
@@ -256,7 +260,9 @@ static CallFate exec_native(Thread *thread, Call *call)
         live_mark(LIVE_ENDED, true);
         write_model(thread->vm);
     }
+    sigmask_close(thread);
     CallFate fate = syscall_pass(thread, call);
+    sigmask_open(thread);
     if (!borrowed)
         live_mark(LIVE_ENDED, false);
     return fate;

@@ -13,14 +13,17 @@
  * nothing queues up in the VM, so nothing is lost and the kernel's order stays.
  *
  * SIG_DFL and SIG_IGN are the kernel's own affair: it ends, stops or ignores. Only what dumps core
- * by default is taken, too, so that the core file shows the guest's registers.
+ * by default is taken, too, so that the core file shows the guest's registers, and so are the
+ * signals that the VM itself lives by (sigmask.h).
  *
  * SPDX-License-Identifier: MIT
  */
 #include "profiler/signals.h"
 #include "profiler/frame.h"
 #include "profiler/gs_calls.h"
+#include "profiler/guard.h"
 #include "profiler/memory.h"
+#include "profiler/sigmask.h"
 #include "profiler/text.h"
 #include "profiler/threads.h"
 
@@ -28,8 +31,6 @@
 #include <asm/unistd.h>
 
 enum {
-    SET_MASK = 2,
-    MASK_BYTES = 8,
     INFO_CODE = 2,    /* siginfo as words of 4 bytes: si_signo, si_errno, si_code */
     INFO_ADDRESS = 2, /* siginfo as words of 8 bytes: si_addr */
 };
@@ -59,7 +60,6 @@ enum {
 #define CORE_SIGNALS                                                                               \
     (FAULT_SIGNALS | SIG_BIT(SIGNAL_QUIT) | SIG_BIT(SIGNAL_ABRT) | SIG_BIT(SIGNAL_XCPU) |          \
      SIG_BIT(SIGNAL_XFSZ))
-#define UNBLOCKABLE (SIG_BIT(SIGNAL_KILL) | SIG_BIT(SIGNAL_STOP))
 
 extern const char vm_restorer[] __attribute__((visibility("hidden")));
 
@@ -85,18 +85,6 @@ typedef struct HostContext {
     uint64_t reserved[8];
     SigMask mask;
 } HostContext;
-
-static SigMask swap_kernel_mask(SigMask mask)
-{
-    SigMask old = 0;
-    raw_syscall(__NR_rt_sigprocmask, SET_MASK, (long)&mask, (long)&old, MASK_BYTES, 0, 0);
-    return old;
-}
-
-static long host_action(uint64_t signal, const GuestAction *action, GuestAction *old)
-{
-    return raw_syscall(__NR_rt_sigaction, (long)signal, (long)action, (long)old, MASK_BYTES, 0, 0);
-}
 
 /* ---- capture ------------------------------------------------------------------------------ */
 
@@ -126,7 +114,7 @@ static void note_mask(ThreadOs *os, const HostContext *context)
     if (os->held)
         return;
     os->held = true;
-    os->guest_mask = os->base_mask = context->mask;
+    os->guest_mask = os->base_mask = mask_of_guest(os, context->mask);
     if (os->has_wait_mask && (const char *)context->gregs[GREG_RIP] == vm_syscall_done &&
         context->gregs[GREG_RAX] == -EINTR)
         os->base_mask = os->wait_mask;
@@ -137,7 +125,7 @@ static void capture(Thread *thread, int signal, const uint64_t *info, HostContex
     ThreadOs *os = thread->os;
     Captured *place = place_for(os, signal);
     note_mask(os, context);
-    context->mask = ~FAULT_SIGNALS | os->guest_mask;
+    context->mask = mask_for_kernel(os, ~FAULT_SIGNALS | os->guest_mask);
     if (place->signal != 0 && place->is_fault)
         return; /* a sent SIGSEGV on top of a real one: one of a kind is all the kernel keeps, too
                  */
@@ -186,6 +174,9 @@ static void host_handler(int signal, const uint64_t *info, HostContext *context)
 {
     Thread *thread = slot_thread(&signal);
     const char *rip = (const char *)context->gregs[GREG_RIP];
+    if (signal == SIGNAL_SEGV && raised_by_fault(signal, info) &&
+        guard_fault(info[INFO_ADDRESS], (uint64_t)context->gregs[GREG_ERR]))
+        return;
     if (raised_by_fault(signal, info)) {
         uint64_t host_rip = (uint64_t)rip;
         if (!interp_recover(thread, context->gregs, signal))
@@ -217,14 +208,14 @@ static bool dumps_core(uint64_t signal, const GuestAction *action)
     return action->handler == HANDLER_DEFAULT && (SIG_BIT(signal) & CORE_SIGNALS) != 0;
 }
 
-/* What the kernel gets to see of a guest's action. */
-static long install(uint64_t signal, const GuestAction *action)
+long signals_install(uint64_t signal, const GuestAction *action)
 {
-    if (!has_handler(action) && !dumps_core(signal, action))
+    bool handled = has_handler(action);
+    if (!handled && !dumps_core(signal, action) && (SIG_BIT(signal) & VM_SIGNALS) == 0)
         return host_action(signal, action, NULL);
+    uint64_t kept = handled ? action->flags & SA_HOST_KEEPS : SA_RESTART_;
     GuestAction host = { .handler = (uint64_t)host_handler,
-                         .flags = (action->flags & SA_HOST_KEEPS) | SA_SIGINFO_ | SA_ONSTACK_ |
-                                  SA_RESTORER_,
+                         .flags = kept | SA_SIGINFO_ | SA_ONSTACK_ | SA_RESTORER_,
                          .restorer = (uint64_t)vm_restorer,
                          .mask = ~(SigMask)0 };
     return host_action(signal, &host, NULL);
@@ -258,7 +249,7 @@ SigTable *signals_initial_table(void)
         host_action(signal, NULL, &table->action[signal]);
         table->action[signal].flags &= SA_KERNEL_FLAGS;
         if (dumps_core(signal, &table->action[signal]))
-            install(signal, &table->action[signal]);
+            signals_install(signal, &table->action[signal]);
     }
     return table;
 }
@@ -321,15 +312,15 @@ long signals_action(Thread *thread, uint64_t signal, uint64_t new_action, uint64
     if (new_action != 0 && !guest_read(&wanted, new_action, sizeof wanted))
         return -EFAULT;
     if (signal < 1 || signal > N_SIGNALS ||
-        (new_action != 0 && (SIG_BIT(signal) & UNBLOCKABLE) != 0))
+        (new_action != 0 && (SIG_BIT(signal) & SIG_UNBLOCKABLE) != 0))
         return -EINVAL;
     vm_lock(&table->lock);
     old = table->action[signal];
     long result = 0;
     if (new_action != 0) {
         wanted.flags &= SA_KERNEL_FLAGS;
-        wanted.mask &= ~UNBLOCKABLE;
-        result = install(signal, &wanted);
+        wanted.mask &= ~SIG_UNBLOCKABLE;
+        result = signals_install(signal, &wanted);
         if (result == 0)
             table->action[signal] = wanted;
     }
@@ -369,9 +360,16 @@ void signals_hold(Thread *thread)
     ThreadOs *os = thread->os;
     SigMask old = swap_kernel_mask(~(SigMask)0);
     if (!os->held) {
-        os->guest_mask = os->base_mask = old;
+        os->guest_mask = os->base_mask = mask_of_guest(os, old);
         os->held = true;
     }
+}
+
+/* One of VM_SIGNALS that was sent while the guest blocks it waits here: the kernel cannot keep it.
+ */
+static bool waits_here(const ThreadOs *os, const Captured *captured)
+{
+    return !captured->is_fault && (SIG_BIT(captured->signal) & VM_SIGNALS & os->base_mask) != 0;
 }
 
 static Captured *next_captured(ThreadOs *os)
@@ -380,9 +378,14 @@ static Captured *next_captured(ThreadOs *os)
         if (os->captured[i].signal != 0 && os->captured[i].is_fault)
             return &os->captured[i];
     for (int i = 0; i < N_CAPTURE; i++)
-        if (os->captured[i].signal != 0)
+        if (os->captured[i].signal != 0 && !waits_here(os, &os->captured[i]))
             return &os->captured[i];
     return NULL;
+}
+
+bool signals_wait(Thread *thread)
+{
+    return next_captured(thread->os) != NULL;
 }
 
 void signals_release(Thread *thread)
@@ -390,11 +393,11 @@ void signals_release(Thread *thread)
     ThreadOs *os = thread->os;
     if (next_captured(os) != NULL) {
         thread->cpu.pending = 1;
-        swap_kernel_mask(~FAULT_SIGNALS | os->guest_mask);
+        swap_kernel_mask(mask_for_kernel(os, ~FAULT_SIGNALS | os->guest_mask));
         return;
     }
     os->held = false;
-    swap_kernel_mask(os->guest_mask);
+    swap_kernel_mask(mask_for_kernel(os, os->guest_mask));
 }
 
 /* Hands a captured signal to the kernel: it acts by default, or keeps it until it is unblocked. */
@@ -444,7 +447,7 @@ static GuestAction take_action(SigTable *table, int signal)
     GuestAction action = table->action[signal];
     if (has_handler(&action) && (action.flags & SA_RESETHAND_) != 0) {
         table->action[signal].handler = HANDLER_DEFAULT;
-        install((uint64_t)signal, &table->action[signal]);
+        signals_install((uint64_t)signal, &table->action[signal]);
     }
     vm_unlock(&table->lock);
     return action;
@@ -529,7 +532,7 @@ void signals_return(Thread *thread)
     SigMask mask;
     signals_hold(thread);
     if (frame_pop(thread, &mask))
-        thread->os->guest_mask = thread->os->base_mask = mask & ~UNBLOCKABLE;
+        thread->os->guest_mask = thread->os->base_mask = mask & ~SIG_UNBLOCKABLE;
     else
         raise_bad_frame(thread, 0);
     signals_release(thread);
@@ -539,12 +542,13 @@ void signals_give_back(Thread *thread)
 {
     ThreadOs *os = thread->os;
     signals_hold(thread);
+    os->base_mask = 0; /* nothing waits here any more */
     for (Captured *place = next_captured(os); place != NULL; place = next_captured(os)) {
         send_to_self((int)place->signal, place);
         place->signal = 0;
     }
     for (uint64_t signal = 1; signal <= N_SIGNALS; signal++)
-        if (has_handler(&os->actions->action[signal]))
+        if (has_handler(&os->actions->action[signal]) || (SIG_BIT(signal) & VM_SIGNALS) != 0)
             host_action(signal, &os->actions->action[signal], NULL);
     raw_syscall(__NR_sigaltstack, (long)&os->alt_stack, 0, 0, 0, 0, 0);
     swap_kernel_mask(os->guest_mask);

@@ -10,6 +10,7 @@
 #include "profiler/thread.h"
 
 #define SIG_BIT(signal) ((SigMask)1 << ((signal)-1))
+#define SIG_UNBLOCKABLE (SIG_BIT(SIGNAL_KILL) | SIG_BIT(SIGNAL_STOP))
 
 /* The table of a program that just started: what it inherited. */
 SigTable *signals_initial_table(void);
@@ -31,6 +32,10 @@ void signals_use_alt_stack(Thread *thread);
  */
 void signals_hold(Thread *thread);
 void signals_release(Thread *thread);
+/* Signals are held: one was captured that signals_deliver would give to the guest. */
+bool signals_wait(Thread *thread);
+/* What the kernel gets to see of a guest's action. Result as the kernel's. */
+long signals_install(uint64_t signal, const GuestAction *action);
 
 /* Gives the guest what was captured; cpu is exact and is exact afterwards, perhaps in a handler. */
 void signals_deliver(Thread *thread);

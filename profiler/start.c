@@ -5,6 +5,7 @@
  */
 #include "profiler/exec_plan.h"
 #include "profiler/frame.h"
+#include "profiler/guard.h"
 #include "profiler/guest_stack.h"
 #include "profiler/live.h"
 #include "profiler/load.h"
@@ -13,6 +14,7 @@
 #include "profiler/options.h"
 #include "profiler/proc_view.h"
 #include "profiler/process.h"
+#include "profiler/sigmask.h"
 #include "profiler/signals.h"
 #include "profiler/text.h"
 #include "profiler/threads.h"
@@ -80,6 +82,7 @@ static Thread *first_thread(Vm *vm)
     Thread *thread = thread_new(vm);
     thread->os->actions = signals_initial_table();
     signals_use_alt_stack(thread);
+    sigmask_open(thread);
     return thread;
 }
 
@@ -147,6 +150,7 @@ void vm_main(uint64_t *sp)
     Text command;
     join_words(&command, sp, &start);
     live_start(vm, command.bytes);
+    guard_start();
     Thread *thread = first_thread(vm);
     if (!interp_init(vm))
         vm_die(vm->unsupported, 0);

@@ -6,10 +6,12 @@
 #include "profiler/syscalls.h"
 #include "profiler/detach.h"
 #include "profiler/gs_calls.h"
+#include "profiler/guard.h"
 #include "profiler/mapping_calls.h"
 #include "profiler/maps_view.h"
 #include "profiler/memory.h"
 #include "profiler/process.h"
+#include "profiler/sigmask.h"
 #include "profiler/signals.h"
 #include "profiler/text.h"
 #include "profiler/thread.h"
@@ -229,6 +231,15 @@ static CallFate call_refuse_eperm(Thread *thread, Call *call)
 static const char under_filter[] =
     "it filters its system calls (seccomp), the VM's would be caught";
 
+/* Pages that the guest may read are locked, whoever closed them. */
+static CallFate call_mlock(Thread *thread, Call *call)
+{
+    guard_lift(call->arg[0], page_up(call->arg[0] + call->arg[1]));
+    CallFate fate = syscall_pass(thread, call);
+    guard_close(call->arg[0], page_up(call->arg[0] + call->arg[1]));
+    return fate;
+}
+
 static CallFate call_prctl(Thread *thread, Call *call)
 {
     enum { SYSCALL_DISPATCH = 59, DENY_WRITE_EXECUTE = 65 };
@@ -266,6 +277,7 @@ static CallFate call_seccomp(Thread *thread, Call *call)
 #define VIRTUALIZED(X)                                                                       \
     X(rt_sigaction,      call_sigaction,     "handlers run as guest code")                   \
     X(rt_sigreturn,      call_sigreturn,     "the guest's registers are the VM's")           \
+    X(rt_sigprocmask,    call_sigprocmask,   "the VM needs SIGSEGV itself")                  \
     X(sigaltstack,       call_sigaltstack,   "the host's is the VM's")                       \
     X(rt_sigsuspend,     call_sigsuspend,    "handlers start from its mask")                 \
     X(ppoll,             call_ppoll,         "handlers start from its mask")                 \
@@ -280,6 +292,8 @@ static CallFate call_seccomp(Thread *thread, Call *call)
     X(pkey_mprotect,     call_mprotect,      "may make code, or hit the VM")                 \
     X(mremap,            call_mremap,        "may move code, or hit the VM")                 \
     X(madvise,           call_madvise,       "may drop code, or hit the VM")                 \
+    X(mlock,             call_mlock,         "text is closed to the guest's reads")          \
+    X(mlock2,            call_mlock,         "text is closed to the guest's reads")          \
     X(clone,             call_clone,         "the child needs a VM thread or a live file")   \
     X(clone3,            call_clone3,        "the child needs a VM thread or a live file")   \
     X(fork,              call_fork,          "the child needs a live file")                  \
@@ -321,6 +335,21 @@ static CallFate run(Thread *thread, Call *call)
     return syscall_pass(thread, call);
 }
 
+/* Closed pages of text (guard.h) are the VM's doing: the guest is not to see an error for them. */
+static CallFate run_again(Thread *thread, Call *call)
+{
+    Call given = *call;
+    guard_open_buffers(call);
+    CallFate fate = run(thread, call);
+    for (unsigned n = 0; fate == CALL_DONE && call->result == -EFAULT; n++) {
+        if (!guard_open_arguments(&given, n))
+            break;
+        *call = given;
+        fate = run(thread, call);
+    }
+    return fate;
+}
+
 void syscall_run(Thread *thread)
 {
     enum { SYSCALL_BYTES = 2 };
@@ -331,7 +360,7 @@ void syscall_run(Thread *thread)
                   0 };
     if (cpu->pending != 0)
         return;
-    switch (run(thread, &call)) {
+    switch (run_again(thread, &call)) {
     case CALL_DONE:
         reg[R_RAX] = (uint64_t)call.result;
         reg[R_RCX] = cpu->pc + SYSCALL_BYTES;

@@ -110,8 +110,9 @@ typedef struct ThreadOs {
 
     volatile bool held; /* guest_mask, not the kernel's mask, is the guest's signal mask */
     SigMask guest_mask;
-    SigMask base_mask;  /* what a handler's mask starts from: guest_mask, or a sigsuspend's */
-    bool has_wait_mask; /* the system call under way waits with wait_mask */
+    SigMask base_mask;    /* what a handler's mask starts from: guest_mask, or a sigsuspend's */
+    SigMask blocked_here; /* of VM_SIGNALS (sigmask.h): what the guest blocks */
+    bool has_wait_mask;   /* the system call under way waits with wait_mask */
     SigMask wait_mask;
     Captured captured[N_CAPTURE];
 

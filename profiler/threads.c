@@ -110,6 +110,7 @@ static void reset_slot(ThreadOs *os, Vm *vm)
     keep_own(&(Cpu){ 0 }, &thread->cpu);
     thread->vm = vm;
     os->borrowed = os->vfork_child = os->held = os->has_wait_mask = false;
+    os->blocked_here = 0;
     os->actions = NULL;
     os->alt_stack = (GuestAltStack){ .flags = ALT_STACK_DISABLED };
     memset(os->captured, 0, sizeof os->captured);

@@ -180,6 +180,12 @@ __attribute__((noreturn)) void vm_die(const char *text, uint64_t value);
 void vm_lock(volatile uint32_t *lock);
 void vm_unlock(volatile uint32_t *lock);
 
+/*
+ * Copies `size` bytes of code at guest address `from`, which is readable as code: the guest itself
+ * may not be able to read it (guard.h).
+ */
+void code_read(uint8_t *to, uint64_t from, size_t size);
+
 /* The executable mapping that holds `addr`; false: none. Readable without a lock. */
 bool map_find_code(uint64_t addr, CodeMap *out);
 

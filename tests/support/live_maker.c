@@ -77,6 +77,12 @@ void live_maker_sum(LiveMaker *maker, uint32_t to, uint32_t from)
     maker->sums[maker->header.n_sums++] = (LiveSum){ to, from };
 }
 
+void live_maker_text(LiveMaker *maker, LiveTextKind kind, uint32_t map, uint64_t address)
+{
+    maker->texts[maker->header.n_texts++] =
+        (LiveText){ .address = address, .map = map, .kind = kind };
+}
+
 /* Appends a chunk, and its entry in the directory. */
 static void put_chunk(Buffer *file, LiveHeader *header, LiveChunkKind kind, uint64_t first,
                       const void *data, uint64_t size)
@@ -101,6 +107,7 @@ Bytes live_maker_file(Arena *arena, const LiveMaker *maker)
     put_chunk(&file, &header, LIVE_BLOCKS, half, maker->blocks + half,
               (header.n_blocks - half) * sizeof(LiveBlock));
     put_chunk(&file, &header, LIVE_SUMS, 0, maker->sums, header.n_sums * sizeof(LiveSum));
+    put_chunk(&file, &header, LIVE_TEXTS, 0, maker->texts, header.n_texts * sizeof(LiveText));
     for (int i = 0; i < LIVE_MAKER_THREADS; i++)
         put_chunk(&file, &header, LIVE_COUNTERS, 0, maker->counters[i],
                   header.n_counters * sizeof(uint64_t));

@@ -17,6 +17,7 @@ typedef struct LiveMaker {
     LiveBlock blocks[LIVE_MAKER_MOST];
     LiveEdge edges[LIVE_MAKER_MOST];
     LiveSum sums[LIVE_MAKER_MOST];
+    LiveText texts[LIVE_MAKER_MOST];
     uint64_t counters[LIVE_MAKER_THREADS][2 * LIVE_MAKER_MOST]; /* of each thread */
 } LiveMaker;
 
@@ -39,6 +40,8 @@ void live_maker_edge(LiveMaker *maker, uint32_t block, uint32_t map, uint64_t ta
 uint32_t live_maker_virtual(LiveMaker *maker);
 
 void live_maker_sum(LiveMaker *maker, uint32_t to, uint32_t from);
+
+void live_maker_text(LiveMaker *maker, LiveTextKind kind, uint32_t map, uint64_t address);
 
 /* The bytes of the file. */
 Bytes live_maker_file(Arena *arena, const LiveMaker *maker);

@@ -130,6 +130,12 @@ uint32_t live_add_edge(const LiveEdge *edge)
     return 0;
 }
 
+void code_read(uint8_t *to, uint64_t from, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        to[i] = ((const uint8_t *)from)[i];
+}
+
 void live_add_sum(LiveSum sum)
 {
     (void)sum;

@@ -247,6 +247,27 @@ static void sums_saturate_and_need_no_chunk(void **state)
     arena_free(arena);
 }
 
+static void text_read_as_data_is_named_by_page(void **state)
+{
+    (void)state;
+    Arena *arena = arena_new();
+    LiveMaker maker = usual_maker(1);
+    const Profile *profile;
+    Error err;
+    live_maker_text(&maker, LIVE_TEXT_READ, 0, at(0x2fff));
+    live_maker_text(&maker, LIVE_TEXT_READ, LIVE_NO_MAP, at(0x2000));   /* its map is found */
+    live_maker_text(&maker, LIVE_TEXT_READ, LIVE_NO_MAP, at(0x900000)); /* in no module */
+    assert_int_equal(read_maker(arena, &maker, &profile, &err), ST_OK);
+    assert_int_equal(profile->modules[0].n_read_pages, 1);
+    assert_int_equal(profile->modules[0].read_pages[0].v, 0x2000);
+    assert_false(profile->modules[0].text_written);
+    live_maker_text(&maker, LIVE_TEXT_WRITTEN, 0, at(0x2000));
+    assert_int_equal(read_maker(arena, &maker, &profile, &err), ST_OK);
+    assert_true(profile->modules[0].text_written);
+    assert_int_equal(profile->modules[0].n_read_pages, 1);
+    arena_free(arena);
+}
+
 static void a_run_left_early_counts_what_it_ran(void **state)
 {
     (void)state;
@@ -443,6 +464,12 @@ static void broken_records_are_named(void **state)
     maker.blocks[0].start = at(0x1000);
     expect_error(arena, live_maker_file(arena, &maker), "blocks", "outside its map");
     maker = usual_maker(1);
+    live_maker_text(&maker, LIVE_TEXT_READ, 1, at(0x2000));
+    expect_error(arena, live_maker_file(arena, &maker), "texts", "in map 1 (of 1)");
+    maker = usual_maker(1);
+    live_maker_text(&maker, LIVE_TEXT_WRITTEN + 1, 0, at(0x2000));
+    expect_error(arena, live_maker_file(arena, &maker), "texts", "of kind 2");
+    maker = usual_maker(1);
     maker.blocks[0].end = 9;
     expect_error(arena, live_maker_file(arena, &maker), "blocks", "ends in way 9");
     maker = usual_maker(1);
@@ -461,7 +488,7 @@ static void broken_records_are_named(void **state)
     expect_error(arena, live_maker_file(arena, &maker), "maps", "from 0x");
     maker = usual_maker(1);
     maker.header.version = LIVE_VERSION + 1;
-    expect_error(arena, live_maker_file(arena, &maker), "header", "version 3");
+    expect_error(arena, live_maker_file(arena, &maker), "header", "version 4");
     maker = usual_maker(1);
     Bytes file = live_maker_file(arena, &maker);
     expect_error(arena, (Bytes){ file.data, 100 }, "header", "ends after 100 bytes");
@@ -509,6 +536,7 @@ int main(void)
         cmocka_unit_test(a_jump_behind_a_lock_prefix_is_another_instruction),
         cmocka_unit_test(sums_stand_for_the_blocks_of_a_trace),
         cmocka_unit_test(sums_saturate_and_need_no_chunk),
+        cmocka_unit_test(text_read_as_data_is_named_by_page),
         cmocka_unit_test(a_run_left_early_counts_what_it_ran),
         cmocka_unit_test(a_run_cut_by_the_vm_is_no_block_of_its_own),
         cmocka_unit_test(returns_go_to_the_call_they_come_back_to),
