@@ -25,7 +25,8 @@
  * text stays readable.
  */
 void guard_text(uint64_t start, uint64_t size, long fd, uint64_t offset);
-/* The live profile is there: what was guarded before may be noted from now on. */
+/* There is a new live profile, a child's perhaps: what was guarded before may be noted from now on.
+ * code_lock is held, or there is no other thread yet. */
 void guard_start(void);
 
 /* What becomes of a guard that ends. */

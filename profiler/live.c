@@ -362,7 +362,7 @@ static void refile_series(Series *series)
     if (series->mapped == 0)
         return;
     uint64_t unit = chunk_unit(series->record_size);
-    uint64_t size = (used + unit - 1) / unit * unit;
+    uint64_t size = used == 0 ? unit : (used + unit - 1) / unit * unit;
     LiveChunk chunk = { .kind = series->kind, .offset = file_end(), .size = size };
     if (live.in_file && directory_has_room() &&
         live_file_allocate(&live.file, chunk.offset, chunk.size) &&

@@ -13,6 +13,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "profiler/maps_view.h"
+#include "profiler/guard.h"
 #include "profiler/memory.h"
 #include "profiler/process.h"
 #include "profiler/text.h"
@@ -124,7 +125,9 @@ void maps_view_replace(int64_t fd)
     bool whole = false;
     if (file >= 0) {
         view = reopen_to_read(file);
+        guard_lift(0, UINT64_MAX); /* as the guest has it */
         whole = view >= 0 && copy_view((long)fd, file);
+        guard_close(0, UINT64_MAX);
     }
     if (whole)
         put_in_place(view, fd);

@@ -143,6 +143,7 @@ long process_fork(Thread *thread, const Call *call, uint64_t flags, uint64_t chi
     if (result == 0) {
         vm_lock(&thread->vm->code_lock);
         live_fork_child(thread->vm, thread);
+        guard_start();
         vm_unlock(&thread->vm->code_lock);
         signals_forget(thread);
         model_forked(thread->vm->model);

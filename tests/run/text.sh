@@ -120,6 +120,15 @@ int main(int argc, char **argv)
         wait(&status);
         printf("%d\n", WEXITSTATUS(status));
     }
+    if (strcmp(how, "maps") == 0) { /* its own text is readable and executable, as one mapping */
+        unsigned long start, end;
+        char access[5], line[512];
+        FILE *maps = fopen("/proc/self/maps", "r");
+        while (fgets(line, sizeof line, maps) != NULL)
+            if (sscanf(line, "%lx-%lx %4s", &start, &end, access) == 3 && start <= (unsigned long)text &&
+                end > (unsigned long)text)
+                printf("%s %lu\n", access, end - start);
+    }
     if (strcmp(how, "lock") == 0)
         printf("%d\n", mlock(text, 4096));
     if (strcmp(how, "touch") == 0) /* nothing but the protection that it has */
@@ -165,6 +174,7 @@ expect message "$table $table2 "
 expect path "$hashed "
 expect thread "$hashed "
 expect child "$hashed "
+expect maps ""
 expect lock ""
 expect touch ""
 both exec "$PWD/self" exec
