@@ -11,6 +11,7 @@
 #include "profiler/exec_plan.h"
 #include "profiler/load.h"
 #include "profiler/text.h"
+#include "profiler/thread.h"
 
 #include <asm/errno.h>
 #include <asm/stat.h>
@@ -19,6 +20,7 @@
 #include <linux/stat.h>
 
 enum { MAY_EXECUTE = 1, CAPABILITY_MAX = 64 };
+enum { SIGNAL_OF_LEASE = 10, SET_LEASE = 1024, LEASE_READ = 0, LEASE_NONE = 2 }; /* of fcntl */
 
 static long open_file(const char *path)
 {
@@ -34,6 +36,20 @@ static bool may_execute(const char *path)
 {
     long result = raw_syscall(__NR_faccessat2, AT_FDCWD, (long)path, MAY_EXECUTE, AT_EACCESS, 0, 0);
     return result == 0 || result == -ENOSYS;
+}
+
+/*
+ * Somebody has it open for writing: then it takes no lease for reading. Only the file's owner and
+ * root may ask. Who opens it for writing just now waits for the lease to end, and the kernel tells
+ * its holder, by a signal that means nothing to most.
+ */
+static bool is_being_written(long fd)
+{
+    raw_syscall(__NR_fcntl, fd, SIGNAL_OF_LEASE, SIGNAL_URG, 0, 0, 0);
+    long result = raw_syscall(__NR_fcntl, fd, SET_LEASE, LEASE_READ, 0, 0, 0);
+    if (result == 0)
+        raw_syscall(__NR_fcntl, fd, SET_LEASE, LEASE_NONE, 0, 0, 0);
+    return result == -EAGAIN;
 }
 
 static const char *privileges_gained(long fd, const struct stat *info)
@@ -113,6 +129,7 @@ static bool follow(ExecPlan *plan, long fd, int depth, const char **path)
         plan->native = true;
         return false;
     }
+    plan->busy |= is_being_written(fd);
     line[got] = '\0';
     if (line[0] == '#' && line[1] == '!') {
         char *interpreter, *argument;
@@ -134,7 +151,7 @@ static bool follow(ExecPlan *plan, long fd, int depth, const char **path)
 void exec_plan_make(ExecPlan *plan, const char *path)
 {
     plan->n_prefix = 0;
-    plan->native = false;
+    plan->native = plan->busy = false;
     plan->why_native = NULL;
     plan->name = path;
     for (int depth = 0; depth < PLAN_DEPTH_MAX; depth++) {

@@ -24,6 +24,7 @@ typedef struct ExecPlan {
     const char
         *why_native; /* runs without the VM, for a reason that a person wants to know; or NULL */
     bool native;     /* the kernel decides: an error, or why_native */
+    bool busy;       /* the file is open for writing: ETXTBSY */
     size_t n_prefix;
     const char *prefix[PLAN_PREFIX_MAX];
     char path[PLAN_PATH_MAX];

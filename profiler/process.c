@@ -290,6 +290,10 @@ static CallFate exec_path(Thread *thread, Call *call, ExecMemory *memory, const 
                           uint64_t argv, uint64_t envp)
 {
     exec_plan_make(&memory->plan, path);
+    if (memory->plan.busy) {
+        call->result = -ETXTBSY;
+        return CALL_DONE;
+    }
     if (memory->plan.native) {
         if (memory->plan.why_native != NULL)
             say_native(&memory->plan);

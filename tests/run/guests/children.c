@@ -98,6 +98,11 @@ int main(int argc, char **argv)
     run("a directory", "/tmp", args);
     run("a loop", "./loop.sh", args);
     run("bad argv", "/bin/true", (char *const *)16);
+    int busy = open("one.sh", O_WRONLY | O_APPEND);
+    run("a script open for writing", "./one.sh", args);
+    run("its interpreter is a script open for writing", "./two.sh", args);
+    close(busy);
+    run("closed again", "./two.sh", args);
     signal(SIGUSR1, SIG_IGN);
     sigset_t set;
     sigemptyset(&set);
