@@ -12,6 +12,7 @@
 #include "profiler/detach.h"
 #include "profiler/gs_calls.h"
 #include "profiler/guard.h"
+#include "profiler/limit_calls.h"
 #include "profiler/live.h"
 #include "profiler/signals.h"
 #include "profiler/text.h"
@@ -36,5 +37,6 @@ void detach(Thread *thread, const char *why)
     guard_lift_all();
     signals_give_back(thread);
     gs_give_back(thread);
+    limits_give_back(thread);
     vm_go_native(&thread->cpu);
 }

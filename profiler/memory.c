@@ -164,6 +164,11 @@ void vm_claim(uint64_t start, uint64_t end)
     vm_unlock(&memory.lock);
 }
 
+uint64_t memory_vm_size(void)
+{
+    return memory.end - memory.start + page_up((uint64_t)(image_end - image_start));
+}
+
 bool memory_is_vm(uint64_t start, uint64_t end)
 {
     uint32_t n = __atomic_load_n(&memory.n_claims, __ATOMIC_ACQUIRE);

@@ -26,6 +26,8 @@ void *memory_reserve(size_t size, size_t align);
 size_t memory_share(size_t parts, size_t least);
 /* Makes whole pages of reserved addresses readable and writable. False: no memory. */
 bool memory_commit(void *start, size_t size);
+/* Addresses that the range and the image take, in bytes. */
+uint64_t memory_vm_size(void);
 /* [start, end) touches the VM: its memory or its image. */
 bool memory_is_vm(uint64_t start, uint64_t end);
 /* Held across fork so that the child finds it free. */

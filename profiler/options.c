@@ -21,6 +21,15 @@ static bool read_engine(const char *name, Engine *engine)
     return false;
 }
 
+/* SOFT:HARD */
+static void read_limit(const char *value, AddressLimit *limit)
+{
+    limit->soft = text_parse(&value, 16);
+    value += *value == ':';
+    limit->hard = text_parse(&value, 16);
+    limit->is_set = true;
+}
+
 bool options_read(VmOptions *options, Start *start, char *const *argv, const char **problem)
 {
     const char *value;
@@ -45,6 +54,8 @@ bool options_read(VmOptions *options, Start *start, char *const *argv, const cha
         else if ((value = text_after(word, "--engine=")) != NULL &&
                  read_engine(value, &options->engine))
             continue;
+        else if ((value = text_after(word, "--address-space=")) != NULL)
+            read_limit(value, &options->address_space);
         else if (text_equal(word, "--values"))
             options->values = true;
         else if (text_equal(word, "--no-follow"))
@@ -88,6 +99,16 @@ static void put_word(Words *words, const char *key, const char *value)
     words->at += key_len + value_len + 1;
 }
 
+static void put_limit(Words *words, const AddressLimit *limit)
+{
+    Text text;
+    text_start(&text);
+    text_put_hex(&text, limit->soft);
+    text_put(&text, ":");
+    text_put_hex(&text, limit->hard);
+    put_word(words, "--address-space=", text.bytes);
+}
+
 size_t options_to_argv(const VmOptions *options, const char *name, OptionText *text,
                        const char **argv)
 {
@@ -104,6 +125,8 @@ size_t options_to_argv(const VmOptions *options, const char *name, OptionText *t
     put_word(&words, "--run=", run.bytes);
     put_word(&words, "--name=", name);
     put_word(&words, "--engine=", engine_names[options->engine]);
+    if (options->address_space.is_set)
+        put_limit(&words, &options->address_space);
     if (options->values)
         put_word(&words, "--values", "");
     if (options->no_follow)

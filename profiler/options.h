@@ -3,8 +3,8 @@
  * executes.
  *
  *   respin-vm --vm=PATH --zydis=PATH [--out=PATH] [--respin=PATH] [--model=PATH] [--run=HEX]
- *             [--engine=NAME] [--values] [--no-follow] [--child] [--first] [--name=NAME] -- PROGRAM
- * ARGV0 ARGV1...
+ *             [--engine=NAME] [--address-space=SOFT:HARD] [--values] [--no-follow] [--child]
+ *             [--first] [--name=NAME] -- PROGRAM ARGV0 ARGV1...
  *
  * SPDX-License-Identifier: MIT
  */
@@ -13,7 +13,7 @@
 
 #include "profiler/vm.h"
 
-enum { OPTIONS_MOST = 14, OPTIONS_TEXT = 6 * 4200 };
+enum { OPTIONS_MOST = 15, OPTIONS_TEXT = 6 * 4200 };
 
 /* What was read: `program` and `name` point into argv. */
 typedef struct Start {

@@ -14,6 +14,7 @@
 #include "profiler/process.h"
 #include "profiler/exec_plan.h"
 #include "profiler/guard.h"
+#include "profiler/limit_calls.h"
 #include "profiler/live.h"
 #include "profiler/load.h"
 #include "profiler/maps.h"
@@ -253,8 +254,7 @@ static void say_native(const ExecPlan *plan)
     vm_say(text.bytes);
 }
 
-/* The guest's own call: it fails as it must, or the program runs without the VM. */
-static CallFate exec_native(Thread *thread, Call *call)
+static CallFate make_exec(Thread *thread, Call *call)
 {
     bool borrowed = thread->os->borrowed;
     if (!borrowed) {
@@ -269,12 +269,21 @@ static CallFate exec_native(Thread *thread, Call *call)
     return fate;
 }
 
+/* The guest's own call: it fails as it must, or the program runs without the VM. */
+static CallFate exec_native(Thread *thread, Call *call)
+{
+    limits_give_back(thread);
+    CallFate fate = make_exec(thread, call);
+    limits_take_again(thread);
+    return fate;
+}
+
 static CallFate exec_in_vm(Thread *thread, Call *call, const ExecMemory *memory, uint64_t envp)
 {
     Call exec = { .number = __NR_execve,
                   .arg = { (uint64_t)thread->vm->options.vm, (uint64_t)memory->argv, envp } };
     int64_t number = call->number;
-    CallFate fate = exec_native(thread, &exec);
+    CallFate fate = make_exec(thread, &exec);
     if (fate == CALL_DONE && (exec.result == -ENOENT || exec.result == -EACCES)) {
         vm_say(
             "respin-vm cannot be executed from here: the program runs natively, without a profile");

@@ -7,6 +7,7 @@
 #include "profiler/detach.h"
 #include "profiler/gs_calls.h"
 #include "profiler/guard.h"
+#include "profiler/limit_calls.h"
 #include "profiler/mapping_calls.h"
 #include "profiler/maps_view.h"
 #include "profiler/memory.h"
@@ -302,9 +303,9 @@ static CallFate call_seccomp(Thread *thread, Call *call)
     X(execveat,          process_execveat,   "the new program runs under the VM")            \
     X(exit,              call_exit,          "the thread's slot is given back")              \
     X(exit_group,        call_exit_group,    "the profile is finished")                      \
-    X(open,                call_open,          "/proc/self/exe and maps are the guest's")    \
-    X(openat,              call_open_at,       "/proc/self/exe and maps are the guest's")    \
-    X(openat2,             call_open_at,       "/proc/self/exe and maps are the guest's")    \
+    X(open,              call_open,         "/proc/self/exe and maps are the guest's")       \
+    X(openat,            call_open_at,      "/proc/self/exe and maps are the guest's")       \
+    X(openat2,           call_open_at,      "/proc/self/exe and maps are the guest's")       \
     X(stat,              call_path,          "/proc/self/exe is the guest's")                \
     X(access,            call_path,          "/proc/self/exe is the guest's")                \
     X(faccessat,         call_path_at,       "/proc/self/exe is the guest's")                \
@@ -313,6 +314,9 @@ static CallFate call_seccomp(Thread *thread, Call *call)
     X(statx,             call_stat_at,       "/proc/self/exe is the guest's")                \
     X(readlink,          call_readlink,      "/proc/self/exe is the guest's")                \
     X(readlinkat,        call_readlinkat,    "/proc/self/exe is the guest's")                \
+    X(setrlimit,         call_setrlimit,    "the VM needs addresses, too")                   \
+    X(getrlimit,         call_getrlimit,    "the VM needs addresses, too")                   \
+    X(prlimit64,         call_prlimit,      "the VM needs addresses, too")                   \
     X(rseq,              call_refuse_enosys, "the kernel would see the VM's addresses")      \
     X(ptrace,            call_refuse_eperm,  "a tracer would see the VM")                    \
     X(prctl,             call_prctl,         "some would hit the VM")                        \

@@ -110,6 +110,15 @@ typedef enum Engine {
     ENGINE_AUTO,      /* threaded until a block is warm, then the code cache */
 } Engine;
 
+#define LIMIT_NONE (~UINT64_C(0))
+
+/* The kernel's pair of limits, in bytes. */
+typedef struct AddressLimit {
+    uint64_t soft;
+    uint64_t hard;
+    bool is_set; /* by the guest */
+} AddressLimit;
+
 typedef struct VmOptions {
     Engine engine;
     bool values;           /* record values, too */
@@ -121,6 +130,7 @@ typedef struct VmOptions {
     uint64_t run;          /* LiveHeader.run */
     bool no_follow;
     bool is_child;
+    AddressLimit address_space; /* RLIMIT_AS as the guest sees it (limit_calls.c) */
 } VmOptions;
 
 typedef struct Vm {

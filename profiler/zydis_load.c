@@ -1,7 +1,8 @@
 /*
  * zydis_load.c: a loader for one small, self-contained shared object.
  *
- *   PT_LOAD -> mmap into memory of the VM's    PT_DYNAMIC -> symbols, RELA tables    relocate, protect
+ *   PT_LOAD -> mmap into memory of the VM's    PT_DYNAMIC -> symbols, RELA tables    relocate,
+ * protect
  *
  * Debian ships Zydis as a shared library only, and the VM core has no libc and no dynamic linker
  * (design.md 3.1). The library needs five functions of libc, all of them trivial, and four kinds of
