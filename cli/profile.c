@@ -10,12 +10,61 @@
 
 #include "profiler/profiler.h"
 
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
 typedef struct ProfileVerbOptions {
     const char *out;
     const char *engine;
     bool no_follow;
     bool fixed_addresses;
+    const char *burst; /* "": the default rate; NULL: no bursts */
+    uint64_t attach;
+    uint64_t seconds;
+    uint64_t burst_edges;
+    const char *burst_clock;
 } ProfileVerbOptions;
+
+static Status read_burst(Command *command, const ProfileVerbOptions *given, BurstOptions *out,
+                         Error *err)
+{
+    const char *text = given->burst != NULL ? given->burst : "";
+    char *end;
+    *out = (BurstOptions){ .out = given->out,
+                           .hz = *text == '\0' ? BURST_HZ : strtoul(text, &end, 10),
+                           .edges = given->burst_edges,
+                           .clock = given->burst_clock,
+                           .no_follow = given->no_follow,
+                           .seconds = given->seconds };
+    if (*text != '\0' && (*end != '\0' || out->hz < 1 || out->hz > BURST_HZ_MOST))
+        return usage_error(command, err, "--burst wants a rate from 1 to %d, not '%s'",
+                           BURST_HZ_MOST, text);
+    if (out->edges < 1 || out->edges > UINT32_MAX)
+        return usage_error(command, err, "--burst-edges is %llu, not from 1 to %u",
+                           (unsigned long long)out->edges, UINT32_MAX);
+    return ST_OK;
+}
+
+static Status run_attach(Command *command, const ProfileVerbOptions *given, Error *err)
+{
+    BurstOptions options;
+    TRY(read_burst(command, given, &options, err));
+    if (command->n_rest != 0)
+        return usage_error(command, err, "--attach takes no program");
+    if (given->attach > INT_MAX)
+        return usage_error(command, err, "--attach wants a process id");
+    return profiler_attach(&options, (pid_t)given->attach, &command->log, err);
+}
+
+static Status run_burst(Command *command, const ProfileVerbOptions *given, Error *err)
+{
+    BurstOptions options;
+    TRY(read_burst(command, given, &options, err));
+    if (given->seconds != 0)
+        return usage_error(command, err, "--seconds is for --attach");
+    return profiler_burst_exec(&options, command->rest, err);
+}
 
 static Status run_profile(Command *command, const void *options_given, Error *err)
 {
@@ -26,15 +75,21 @@ static Status run_profile(Command *command, const void *options_given, Error *er
         .no_follow = given->no_follow,
         .fixed_addresses = given->fixed_addresses,
     };
+    if (given->attach != 0)
+        return run_attach(command, given, err);
     if (command->n_rest == 0)
         return usage_error(command, err, "wants a program to run");
+    if (given->burst != NULL)
+        return run_burst(command, given, err);
     if (!profiler_has_engine(given->engine))
         return usage_error(command, err, "no engine '%s'; there is: %s", given->engine,
                            profiler_engines());
     return profiler_exec(&options, command->rest, err);
 }
 
-static const ProfileVerbOptions profile_defaults = { .out = "app.rsp", .engine = "threaded" };
+static const ProfileVerbOptions profile_defaults = { .out = "app.rsp",
+                                                     .engine = "threaded",
+                                                     .burst_edges = BURST_EDGES };
 
 static const OptionRow profile_options[] = {
     { 'o', "out", "FILE", OPTION_STRING, offsetof(ProfileVerbOptions, out),
@@ -45,17 +100,29 @@ static const OptionRow profile_options[] = {
       "run child processes natively, without counting" },
     { 0, "fixed-addresses", NULL, OPTION_FLAG, offsetof(ProfileVerbOptions, fixed_addresses),
       "no address space randomisation for the program" },
+    { 0, "burst", "HZ", OPTION_MAYBE, offsetof(ProfileVerbOptions, burst),
+      "run natively and look HZ times a second of CPU time (default 100): samples" },
+    { 0, "attach", "PID", OPTION_NUMBER, offsetof(ProfileVerbOptions, attach),
+      "join a running process and its children, in bursts, and leave it as it was" },
+    { 0, "seconds", "N", OPTION_NUMBER, offsetof(ProfileVerbOptions, seconds),
+      "with --attach: for how long (default: until it ends)" },
+    { 0, "burst-edges", "N", OPTION_NUMBER, offsetof(ProfileVerbOptions, burst_edges), NULL },
+    { 0, "burst-clock", "KIND", OPTION_STRING, offsetof(ProfileVerbOptions, burst_clock), NULL },
     { 0, NULL, NULL, OPTION_FLAG, 0, NULL },
 };
 
 const Verb verb_profile = {
     .name = "profile",
-    .usage = "[-o FILE] [--] PROGRAM [ARGS...]",
+    .usage = "[-o FILE] [--burst[=HZ]] [--] PROGRAM [ARGS...] | --attach PID [--seconds N]",
     .summary = "run a program under the process VM and record where its time goes",
     .help = "Runs PROGRAM with exact counting of every block and branch, and writes a profile.\n"
             "The program keeps its process id, terminal, signals, output and exit status; it is\n"
             "10 to 30 times slower. Child processes are counted too. The profile is whole even if\n"
-            "the program is killed. Exit status: the program's own.\n",
+            "the program is killed. Exit status: the program's own.\n"
+            "\n"
+            "With --burst the program runs natively and is looked at now and then, at a few\n"
+            "percent of its time; --attach does so with a process that runs already. The counts\n"
+            "are then estimates.\n",
     .options = profile_options,
     .options_size = sizeof(ProfileVerbOptions),
     .options_default = &profile_defaults,

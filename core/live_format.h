@@ -48,6 +48,7 @@ enum LiveFlag {
     LIVE_DETACHED = 2, /* went native */
     LIVE_ENDED = 4,    /* the process ended in order (exit_group or execve) */
     LIVE_CHILD = 8,    /* not the process that the user started */
+    LIVE_SAMPLED = 16, /* burst mode: counted were `bursts`, each for `burst_ns` of user time */
 };
 
 typedef struct LiveHeader {
@@ -63,6 +64,8 @@ typedef struct LiveHeader {
     uint64_t n_counters; /* ids handed out */
     uint64_t n_sums;
     uint64_t n_texts;
+    uint64_t bursts;   /* SAMPLED: how often the program was looked at… */
+    uint64_t burst_ns; /* …and the user CPU time between two looks at a thread */
     char command[LIVE_PATH_MAX];
 } LiveHeader;
 

@@ -256,6 +256,36 @@ static const uint8_t *decode_sizes(Build *build, const LiveBlock *block, uint64_
     return n == block->n_insns && at == block->size && last == block->last ? sizes : NULL;
 }
 
+/*
+ * Samples as estimates of executions. A burst stands for burst_ns of user time, in which a program
+ * executes some SAMPLE_INSNS_PER_NS instructions a nanosecond: only the size of all counts
+ * together depends on that number. One whole factor for all of them: what flowed still flows.
+ */
+static const LiveData *scale_samples(Arena *arena, const LiveData *live)
+{
+    enum { SAMPLE_INSNS_PER_NS = 2 };
+    uint64_t seen = 0, all;
+    bool used;
+    for (uint32_t i = 0; i < live->n_blocks; i++) {
+        uint64_t insns;
+        if (__builtin_mul_overflow(run_count(live, &live->blocks[i], &used),
+                                   (uint64_t)live->blocks[i].n_insns, &insns))
+            return live;
+        seen = count_add(seen, insns);
+    }
+    if (seen == 0 || __builtin_mul_overflow(live->header.bursts, live->header.burst_ns, &all) ||
+        __builtin_mul_overflow(all, (uint64_t)SAMPLE_INSNS_PER_NS, &all))
+        return live;
+    uint64_t factor = all / seen > 1 ? all / seen : 1;
+    uint64_t *counters = arena_many(arena, uint64_t, live->n_counters);
+    for (uint32_t i = 0; i < live->n_counters; i++)
+        if (__builtin_mul_overflow(live->counters[i], factor, &counters[i]))
+            counters[i] = UINT64_MAX;
+    LiveData *scaled = arena_copy(arena, live, sizeof *live);
+    scaled->counters = counters;
+    return scaled;
+}
+
 static void add_run(Build *build, const LiveBlock *block, Target start, uint64_t count)
 {
     BuildModule *module = module_at(build, start.module);
@@ -424,6 +454,9 @@ Status profile_build(Arena *arena, const LiveData *live, Images *images, const P
                      Error *err)
 {
     Build build = { .arena = arena, .scratch = arena_new(), .live = live };
+    bool sampled = (live->header.flags & LIVE_SAMPLED) != 0;
+    if (sampled)
+        build.live = scale_samples(build.scratch, live);
     find_modules(&build, images);
     read_blocks(&build);
     read_edges(&build);
@@ -437,6 +470,7 @@ Status profile_build(Arena *arena, const LiveData *live, Images *images, const P
         .complete = (live->header.flags & LIVE_ENDED) != 0,
         .counting_stopped = (live->header.flags & LIVE_STOPPED) != 0,
         .detached = (live->header.flags & LIVE_DETACHED) != 0,
+        .sampled = sampled,
         .outside_insns = build.outside_insns,
         .remarks = build.remarks,
         .n_remarks = (uint32_t)build.n_remarks,

@@ -304,6 +304,9 @@ static InsnFlow flow_of(void)
     case ZYDIS_MNEMONIC_IRETQ:
     case ZYDIS_MNEMONIC_UIRET:
         return FLOW_REFUSED;
+    case ZYDIS_MNEMONIC_INT1: /* a trap that is nobody's fault ends a burst before it */
+    case ZYDIS_MNEMONIC_INT3:
+        return the_vm.options.burst != NULL ? FLOW_REFUSED : FLOW_NEXT;
     case ZYDIS_MNEMONIC_INT:
         return zo[0].imm.value.u == 0x80 ? FLOW_REFUSED : FLOW_NEXT;
     default:

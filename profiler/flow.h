@@ -21,7 +21,8 @@
 #include "profiler/rows.h"
 
 #ifndef STEP_ENGINE
-Handler h_make_raw, h_to_raw, h_exit, h_exit_here, h_link, h_stale, h_check, h_model, h_pending;
+Handler h_make_raw, h_to_raw, h_exit, h_exit_here, h_burst, h_link, h_stale, h_check, h_model,
+    h_pending;
 Handler h_jump, h_fall, h_call, h_call_r, h_jump_r, h_ret, h_ret_drop, h_syscall;
 Handler h_loop, h_loope, h_loopne, h_jrcxz, h_jecxz;
 Handler h_zero_32, h_zero_64, h_xbegin, h_cpuid, h_pushf, h_popf, h_cld, h_std;

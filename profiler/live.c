@@ -85,6 +85,8 @@ static void map_private(void *at, uint64_t size)
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
     if (got != (long)at)
         vm_die("no memory for counters, bytes wanted", size);
+    if (the_vm.options.burst != NULL)
+        memory_keep_from_children(at, size);
 }
 
 static bool directory_has_room(void)
@@ -235,6 +237,25 @@ void live_mark(uint32_t flag, bool on)
         __atomic_or_fetch(&live.header->flags, flag, __ATOMIC_RELEASE);
     else
         __atomic_and_fetch(&live.header->flags, ~flag, __ATOMIC_RELEASE);
+}
+
+uint64_t *live_sample(uint64_t burst_ns)
+{
+    live.header->burst_ns = burst_ns;
+    live_mark(LIVE_SAMPLED, true);
+    return &live.header->bursts;
+}
+
+static bool series_has_room(const Series *series)
+{
+    return series->limit - series->mapped > 2 * LARGEST_STEP;
+}
+
+bool live_has_room(void)
+{
+    return live.in_file && series_has_room(series_of(LIVE_MAPS)) &&
+           series_has_room(series_of(LIVE_BLOCKS)) && series_has_room(series_of(LIVE_EDGES)) &&
+           live.counters_limit - live.counters_capacity > 2 * LARGEST_STEP;
 }
 
 const char *live_path(void)

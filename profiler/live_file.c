@@ -183,6 +183,8 @@ bool live_file_map(const LiveFile *file, void *at, uint64_t offset, uint64_t siz
     long got = raw_syscall(__NR_mmap, (long)at, (long)size, PROT_READ | PROT_WRITE,
                            MAP_SHARED | MAP_FIXED, fd, (long)offset);
     close_fd(fd);
+    if (the_vm.options.burst != NULL && got == (long)at)
+        memory_keep_from_children(at, size);
     return got == (long)at;
 }
 

@@ -35,6 +35,7 @@ enum {
  */
 #define REGION_HINT UINT64_C(0x7e8000000000)
 #define REGION_SIZE UINT64_C(0x007000000000)
+#define REGION_SIZE_BURST UINT64_C(0x004000000000)
 #define REGION_LEAST UINT64_C(0x000010000000)
 
 /* A bump allocator over reserved addresses. */
@@ -72,7 +73,8 @@ static bool is_error(long result)
 
 bool memory_init(void)
 {
-    for (uint64_t size = REGION_SIZE; size >= REGION_LEAST; size /= 4) {
+    uint64_t most = the_vm.options.burst != NULL ? REGION_SIZE_BURST : REGION_SIZE;
+    for (uint64_t size = most; size >= REGION_LEAST; size /= 4) {
         long start =
             map_pages(REGION_HINT, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
         if (is_error(start))
@@ -118,6 +120,18 @@ bool memory_commit(void *start, size_t size)
     return set_access((uint64_t)start, page_up(size), PROT_READ | PROT_WRITE);
 }
 
+/* More of the pool becomes usable, in steps. */
+static bool pool_extend(Pool *pool, uint64_t end, long prot)
+{
+    uint64_t step = page_up(end - pool->committed);
+    if (step < GROW_STEP && pool->committed + GROW_STEP <= pool->end)
+        step = GROW_STEP;
+    if (!set_access(pool->committed, step, prot))
+        return false;
+    pool->committed += step;
+    return true;
+}
+
 static void *pool_take(Pool *pool, size_t size, long prot)
 {
     vm_lock(&memory.lock);
@@ -128,14 +142,8 @@ static void *pool_take(Pool *pool, size_t size, long prot)
             take_addresses(part > rounded ? part : page_up(rounded), VM_PAGE);
         pool->end = memory.at;
     }
-    if (pool->at + rounded > pool->committed) {
-        uint64_t step = page_up(pool->at + rounded - pool->committed);
-        if (step < GROW_STEP && pool->committed + GROW_STEP <= pool->end)
-            step = GROW_STEP;
-        if (!set_access(pool->committed, step, prot))
-            vm_die("out of memory, bytes wanted", size);
-        pool->committed += step;
-    }
+    if (pool->at + rounded > pool->committed && !pool_extend(pool, pool->at + rounded, prot))
+        vm_die("out of memory, bytes wanted", size);
     void *result = (void *)pool->at;
     pool->at += rounded;
     vm_unlock(&memory.lock);
@@ -167,6 +175,33 @@ void vm_claim(uint64_t start, uint64_t end)
 uint64_t memory_vm_size(void)
 {
     return memory.end - memory.start + page_up((uint64_t)(image_end - image_start));
+}
+
+static bool pool_make_room(Pool *pool, size_t size, long prot)
+{
+    if (pool->at + size > pool->end)
+        return pool->end == 0; /* nothing was taken yet */
+    return pool->at + size <= pool->committed || pool_extend(pool, pool->at + size, prot);
+}
+
+bool memory_make_room(size_t heap, size_t code)
+{
+    vm_lock(&memory.lock);
+    bool done = pool_make_room(&memory.heap, heap, PROT_READ | PROT_WRITE) &&
+                pool_make_room(&memory.code, code, PROT_READ | PROT_WRITE | PROT_EXEC);
+    vm_unlock(&memory.lock);
+    return done;
+}
+
+void memory_range(uint64_t *start, uint64_t *end)
+{
+    *start = memory.start;
+    *end = memory.end;
+}
+
+void memory_keep_from_children(void *start, size_t size)
+{
+    raw_syscall(__NR_madvise, (long)start, (long)page_up(size), MADV_DONTFORK, 0, 0, 0);
 }
 
 bool memory_is_vm(uint64_t start, uint64_t end)

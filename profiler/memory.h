@@ -28,6 +28,12 @@ size_t memory_share(size_t parts, size_t least);
 bool memory_commit(void *start, size_t size);
 /* Addresses that the range and the image take, in bytes. */
 uint64_t memory_vm_size(void);
+/* Burst mode: so much of the two heaps is usable without asking the kernel. False: it said no. */
+bool memory_make_room(size_t heap, size_t code);
+/* The reserved range. */
+void memory_range(uint64_t *start, uint64_t *end);
+/* Burst mode: forked children of the guest do not get these pages. */
+void memory_keep_from_children(void *start, size_t size);
 /* [start, end) touches the VM: its memory or its image. */
 bool memory_is_vm(uint64_t start, uint64_t end);
 /* Held across fork so that the child finds it free. */

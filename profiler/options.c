@@ -49,6 +49,8 @@ bool options_read(VmOptions *options, Start *start, char *const *argv, const cha
             options->model_out = value;
         else if ((value = text_after(word, "--name=")) != NULL)
             start->name = value;
+        else if ((value = text_after(word, "--burst=")) != NULL)
+            options->burst = (struct BurstPort *)text_parse(&value, 16);
         else if ((value = text_after(word, "--run=")) != NULL)
             options->run = text_parse(&value, 16);
         else if ((value = text_after(word, "--engine=")) != NULL &&

@@ -4,7 +4,7 @@
  *
  *   respin-vm --vm=PATH --zydis=PATH [--out=PATH] [--respin=PATH] [--model=PATH] [--run=HEX]
  *             [--engine=NAME] [--address-space=SOFT:HARD] [--values] [--no-follow] [--child]
- *             [--first] [--name=NAME] -- PROGRAM ARGV0 ARGV1...
+ *             [--first] [--name=NAME] [--burst=HEX] -- PROGRAM ARGV0 ARGV1...
  *
  * SPDX-License-Identifier: MIT
  */

@@ -7,8 +7,11 @@
 #define RESPIN_PROFILER_PROFILER_H
 
 #include "core/error.h"
+#include "core/log.h"
 
 #include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
 
 typedef struct ProfileOptions {
     const char *out;    /* profile path */
@@ -31,5 +34,27 @@ bool profiler_has_engine(const char *name);
  * Returns only on failure: ST_IO, or ST_REFUSED with the reason.
  */
 MUST_CHECK Status profiler_exec(const ProfileOptions *options, char *const argv[], Error *err);
+
+/* Burst mode: the program runs natively and is looked at now and then (docs/burst.md). */
+typedef struct BurstOptions {
+    const char *out;   /* profile path */
+    uint64_t hz;       /* looks per second of a thread's CPU time, 1 to 1000 */
+    uint64_t edges;    /* length of a look */
+    const char *clock; /* "event", "timer"; NULL: what works */
+    bool no_follow;    /* one process, one program */
+    uint64_t seconds;  /* attach: how long; 0: until the process ends */
+} BurstOptions;
+
+enum { BURST_HZ = 100, BURST_HZ_MOST = 1000, BURST_EDGES = 1000 };
+
+/*
+ * Replaces this process by the program, with the VM core in it; another process stays behind until
+ * it and its children have ended, and writes the profile. Returns only on failure: ST_IO, or
+ * ST_REFUSED with the reason.
+ */
+MUST_CHECK Status profiler_burst_exec(const BurstOptions *options, char *const argv[], Error *err);
+/* Joins a running process and its children, and leaves them as they were. */
+MUST_CHECK Status profiler_attach(const BurstOptions *options, pid_t pid, const Log *log,
+                                  Error *err);
 
 #endif

@@ -28,7 +28,7 @@
 enum {
     ARENA_CHUNK = 16 * 1024, /* slots */
     ARENA_CHUNKS = 16384,
-    MAX_SLOTS = 1 + 3 * BLOCK_MAX_INSNS + 16,
+    MAX_SLOTS = 1 + 3 * BLOCK_MAX_INSNS + 32,
     ZERO_REG = offsetof(Cpu, scratch),                    /* always zero */
     TEMP_REG = offsetof(Cpu, scratch) + sizeof(uint64_t), /* between records of one instruction */
     RUN_WORTH = 3, /* handled instructions in a row that are cheaper in a thunk */
@@ -437,10 +437,26 @@ static bool may_be_translated(const DecodedRun *run)
            !the_vm.options.values;
 }
 
+/* Burst mode: nobody says when code is mapped anew, so every block carries the bytes it was made
+ * from. */
+static void emit_burst(Emit *e)
+{
+    const DecodedRun *run = e->run;
+    Op *op = emit(e, h_burst, 2 + (run->size + sizeof *op - 1) / sizeof *op);
+    uint8_t *at = (uint8_t *)(op + 2);
+    op->imm = (int32_t)run->size;
+    op[1].word[0] = run->pc;
+    for (uint32_t i = 0; i < run->n; i++)
+        for (uint32_t j = 0; j < run->insn[i].size; j++)
+            *at++ = run->insn[i].bytes[j];
+}
+
 static void emit_all(Emit *e)
 {
     DecodedRun *run = e->run;
-    if (run->map.checked)
+    if (the_vm.options.burst != NULL)
+        emit_burst(e);
+    else if (run->map.checked)
         emit(e, h_check, 1);
     if (the_vm.options.model_out != NULL) {
         Op *op = emit(e, h_model, 2);

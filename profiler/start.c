@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "profiler/burst.h"
 #include "profiler/exec_plan.h"
 #include "profiler/frame.h"
 #include "profiler/guard.h"
@@ -135,6 +136,10 @@ void vm_main(uint64_t *sp)
     const char *problem = NULL;
     if (!options_read(&vm->options, &start, (char *const *)(sp + 1), &problem))
         vm_die(problem, 0);
+    Text command;
+    join_words(&command, sp, &start);
+    if (vm->options.burst != NULL)
+        burst_start(vm, command.bytes);
     if (start.is_first)
         resolve_first(vm, &start, sp);
     if (!memory_init())
@@ -147,8 +152,6 @@ void vm_main(uint64_t *sp)
     vm->exe_end = loaded.image_end;
     process_set_exe(start.program);
     set_process_name(start.name);
-    Text command;
-    join_words(&command, sp, &start);
     live_start(vm, command.bytes);
     guard_start();
     Thread *thread = first_thread(vm);

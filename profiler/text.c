@@ -7,6 +7,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "profiler/text.h"
+#include "profiler/burst.h"
 #include "profiler/vm.h"
 
 #include <asm/unistd.h>
@@ -153,6 +154,8 @@ uint64_t text_parse(const char **at, unsigned base)
 void vm_say(const char *message)
 {
     Text text;
+    if (the_vm.options.burst != NULL)
+        return; /* descriptor 2 is the guest's own affair */
     text_start(&text);
     text_put(&text, "respin: ");
     text_put(&text, message);
@@ -169,6 +172,8 @@ void vm_die(const char *message, uint64_t value)
     text_put(&text, message);
     text_put(&text, " 0x");
     text_put_hex(&text, value);
+    if (the_vm.options.burst != NULL && the_vm.options.burst->state == BURST_STARTING)
+        burst_fail(text.bytes);
     vm_say(text.bytes);
     for (;;)
         raw_syscall(__NR_exit_group, EXIT_BUG, 0, 0, 0, 0, 0);

@@ -118,7 +118,8 @@ typedef struct ThreadOs {
 
     void *scratch; /* of an execve in a vfork child: given back by its parent */
     size_t scratch_size;
-    uint64_t counters_mapped; /* bytes at cpu.counter that are usable */
+    uint64_t counters_mapped;         /* bytes at cpu.counter that are usable */
+    struct GuestContext *interrupted; /* burst mode: the frame that the burst goes back to */
 } ThreadOs;
 
 typedef struct Slot {

@@ -82,6 +82,11 @@ typedef struct Cpu {
                                       it again; NULL: starts a block as always */
         uint32_t insn;             /* first instruction that was not executed */
     } tail;
+    struct {
+        uint32_t edges_left;               /* edges until the burst ends */
+        uint32_t changed;                  /* the code at pc is not what was decoded */
+        const volatile uint64_t *critical; /* rseq_cs of the thread, or a word that is 0 */
+    } burst;
 } Cpu;
 
 /* Why interp_run came back. cpu.pc, registers and flags are exact. */
@@ -121,13 +126,14 @@ typedef struct AddressLimit {
 
 typedef struct VmOptions {
     Engine engine;
-    bool values;           /* record values, too */
-    const char *out;       /* absolute path of the live profile; NULL: none */
-    const char *respin;    /* absolute path of respin, for the end; NULL: just exit */
-    const char *vm;        /* absolute path of respin-vm, for execve of children */
-    const char *zydis;     /* absolute path of libZydis.so */
-    const char *model_out; /* absolute path, model figures are appended at exit; NULL: no model */
-    uint64_t run;          /* LiveHeader.run */
+    bool values;             /* record values, too */
+    const char *out;         /* absolute path of the live profile; NULL: none */
+    const char *respin;      /* absolute path of respin, for the end; NULL: just exit */
+    const char *vm;          /* absolute path of respin-vm, for execve of children */
+    const char *zydis;       /* absolute path of libZydis.so */
+    const char *model_out;   /* absolute path, model figures are appended at exit; NULL: no model */
+    uint64_t run;            /* LiveHeader.run */
+    struct BurstPort *burst; /* burst mode: where the injector and the core meet; NULL: a VM */
     bool no_follow;
     bool is_child;
     AddressLimit address_space; /* RLIMIT_AS as the guest sees it (limit_calls.c) */
