@@ -476,6 +476,17 @@ static bool decode_form(GuestInsn *insn, const uint8_t *bytes, uint64_t pc, unsi
     return true;
 }
 
+/*
+ * Other than by a push. A checked block compares its bytes only when it is entered, so it ends
+ * behind whatever may change them.
+ */
+static bool may_store(const GuestInsn *insn)
+{
+    bool memory = insn->shape == SHAPE_M || insn->shape == SHAPE_MR || insn->shape == SHAPE_MI ||
+                  insn->shape == SHAPE_COUNT;
+    return insn->is_string || (insn->faults && memory);
+}
+
 /* Decodes on; ends at what needs Zydis where `in_gate` is false. */
 static void decode_on(DecodedRun *run, bool in_gate)
 {
@@ -503,7 +514,8 @@ static void decode_on(DecodedRun *run, bool in_gate)
             run->end = DECODE_FLOW;
         run->ended = insn->flow != FLOW_NEXT || pc >= run->map.end ||
                      (pc & -(uint64_t)PAGE) != (run->pc & -(uint64_t)PAGE) ||
-                     run->size + MAX_INSN > BLOCK_MAX_BYTES;
+                     run->size + MAX_INSN > BLOCK_MAX_BYTES ||
+                     (run->map.checked && may_store(insn));
         if (run->ended)
             return;
     }

@@ -17,6 +17,7 @@
 #include "profiler/signals.h"
 #include "profiler/text.h"
 #include "profiler/threads.h"
+#include "profiler/watch.h"
 
 void vm_go_native(const Cpu *cpu) __attribute__((noreturn, visibility("hidden")));
 
@@ -38,5 +39,6 @@ void detach(Thread *thread, const char *why)
     signals_give_back(thread);
     gs_give_back(thread);
     limits_give_back(thread);
+    watch_let_write_all();
     vm_go_native(&thread->cpu);
 }

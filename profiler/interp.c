@@ -9,6 +9,7 @@
 #include "profiler/forms.h"
 #include "profiler/lookup.h"
 #include "profiler/records.h"
+#include "profiler/tail.h"
 #include "profiler/thunk.h"
 
 extern const uint8_t __start_interp_text[], __stop_interp_text[];
@@ -66,7 +67,9 @@ RunExit interp_run(Thread *thread)
     }
     count_arrivals(cpu);
     cpu->scratch[0] = 0;
-    const Op *op = lookup_code(cpu->pc, &real);
+    const Op *op = tail_take(cpu);
+    if (op == NULL)
+        op = lookup_code(cpu->pc, &real);
     return (RunExit)interp_enter(cpu, op, raw_of_rflags(cpu->rflags), 0, FLAGS_RAW);
 }
 
@@ -75,6 +78,11 @@ void interp_invalidate(uint64_t start, uint64_t end)
     vm_lock(&the_vm.code_lock);
     lookup_forget(start, end);
     vm_unlock(&the_vm.code_lock);
+}
+
+void interp_forget(uint64_t start, uint64_t end)
+{
+    lookup_forget(start, end);
 }
 
 static bool in_handlers(uint64_t rip)
@@ -182,4 +190,18 @@ bool interp_recover(Thread *thread, const int64_t *host_gregs, int signal)
         return recover_handler(&thread->cpu, host_gregs);
     const Thunk *thunk = thunk_at(rip);
     return thunk != NULL && recover_thunk(&thread->cpu, thunk, host_gregs, signal == SIGNAL_TRAP);
+}
+
+bool interp_is_stale(const int64_t *host_gregs)
+{
+    uint64_t rip = (uint64_t)host_gregs[GREG_RIP];
+    const Thunk *thunk = thunk_at(rip);
+    const Block *block = NULL;
+    if (thunk != NULL)
+        block = thunk->block;
+    else if (in_handlers(rip))
+        block = records_block_of((const Op *)(uintptr_t)host_gregs[greg_of[R_RSI]]);
+    if (block == NULL)
+        return false;
+    return block->stale != 0 || (block->whole != NULL && block->whole->stale != 0);
 }

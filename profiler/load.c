@@ -190,13 +190,14 @@ static bool map_segment(long fd, const Elf64_Phdr *phdr, uint64_t bias)
     uint64_t end = page_up(phdr->p_vaddr + bias + phdr->p_memsz);
     uint64_t offset = page_down(phdr->p_offset);
     long prot = prot_of(phdr);
+    MapAccess access = { .writable = (prot & PROT_WRITE) != 0 };
     if (phdr->p_filesz != 0) {
         long got =
             map_at(start, page_up(file_end) - start, prot, MAP_PRIVATE | MAP_FIXED, fd, offset);
         if (is_error(got))
             return false;
         if ((prot & PROT_EXEC) != 0)
-            maps_add(start, page_up(file_end), fd, offset, (prot & PROT_WRITE) != 0);
+            maps_add(start, page_up(file_end), fd, offset, access);
         if (prot == (PROT_READ | PROT_EXEC))
             guard_text(start, page_up(file_end) - start, fd, offset);
         start = page_up(file_end);
@@ -208,7 +209,7 @@ static bool map_segment(long fd, const Elf64_Phdr *phdr, uint64_t bias)
     if (is_error(map_at(start, end - start, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0)))
         return false;
     if ((prot & PROT_EXEC) != 0)
-        maps_add(start, end, -1, 0, (prot & PROT_WRITE) != 0);
+        maps_add(start, end, -1, 0, access);
     return true;
 }
 

@@ -19,6 +19,7 @@
 #include "profiler/pool.h"
 #include "profiler/records.h"
 #include "profiler/translate.h"
+#include "profiler/watch.h"
 
 enum {
     BLOCK_BUCKETS = 1 << 17,
@@ -164,12 +165,22 @@ static void name_refused(const GuestInsn *insn)
     the_vm.unsupported = refused_text;
 }
 
+static bool crosses_page(const DecodedRun *run)
+{
+    return run->n != 0 && (run->pc + run->size - 1) >> PAGE_BITS != run->pc >> PAGE_BITS;
+}
+
 /* code_lock is held. */
 static const Op *decode_at(uint64_t pc, bool *real)
 {
     static DecodedRun run;
     *real = false;
+    watch_close(pc, pc + 1);
     decode_run(pc, &run);
+    if (crosses_page(&run)) { /* what was read of the second page may have changed meanwhile */
+        watch_close(pc, pc + run.size);
+        decode_run(pc, &run);
+    }
     if (run.n == 0)
         return &no_code[run.end == DECODE_FETCH ? RUN_FETCH : RUN_BAD_CODE];
     if (run.insn[0].flow == FLOW_REFUSED) {
@@ -287,6 +298,8 @@ const Op *lookup_return(uint64_t pc)
 
 uint32_t lookup_partial(const Block *block, uint32_t n)
 {
+    if (block->whole != NULL)
+        block = block->whole;
     PartialNode **head = &partials[bucket_of((uint64_t)(uintptr_t)block + n, PARTIAL_BUCKETS)];
     for (const PartialNode *node = *head; node != NULL; node = node->next) {
         if (node->block == block && node->n == n)

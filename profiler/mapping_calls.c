@@ -14,6 +14,7 @@
 #include "profiler/guard.h"
 #include "profiler/maps.h"
 #include "profiler/memory.h"
+#include "profiler/watch.h"
 
 #include <asm/errno.h>
 #include <asm/unistd.h>
@@ -107,6 +108,8 @@ static CallFate pass_changing(Thread *thread, Call *call, const uint64_t range[4
 {
     maps_lock();
     guards_before(range, guards);
+    for (int i = 0; i < 4; i += 2)
+        watch_open(range[i], range[i + 1], false);
     CallFate fate = syscall_pass(thread, call);
     if (fate == CALL_DONE)
         for (int i = 0; i < 4; i += 2)
@@ -142,10 +145,12 @@ CallFate call_mmap(Thread *thread, Call *call)
         maps_remove(at, at + size);
         guard_end(at, at + size, GUARD_GONE);
         long fd = (flags & MAP_ANONYMOUS) != 0 ? -1 : (int32_t)call->arg[4];
-        bool checked = (prot & PROT_WRITE) != 0 || (flags & MAP_PRIVATE) == 0;
+        MapAccess access = { .writable = (prot & PROT_WRITE) != 0,
+                             .shared = (flags & MAP_TYPE) != MAP_PRIVATE };
+        watch_open(at, at + size, true);
         if (executable)
-            maps_add(at, at + size, fd, call->arg[5], checked);
-        if (prot == (PROT_READ | PROT_EXEC) && !checked)
+            maps_add(at, at + size, fd, call->arg[5], access);
+        if (prot == (PROT_READ | PROT_EXEC) && !access.shared)
             guard_text(at, size, fd, call->arg[5]);
     }
     maps_unlock();

@@ -14,6 +14,7 @@
 #include "profiler/maps.h"
 #include "profiler/memory.h"
 #include "profiler/text.h"
+#include "profiler/watch.h"
 
 #include <asm/stat.h>
 #include <asm/unistd.h>
@@ -94,6 +95,7 @@ bool map_find_code(uint64_t address, CodeMap *out)
     if (address + 1 == 0 || !read_map(address, address + 1, &map))
         return false;
     *out = map.code;
+    out->checked |= out->writable && watch_is_checked(address);
     return true;
 }
 
@@ -245,14 +247,25 @@ static const MapFile *file_of_fd(long fd)
     return file;
 }
 
-static CodeMap new_code(uint64_t start, uint64_t end, bool checked)
+/* A memory file may be mapped a second time, shared, for writing. */
+static bool is_memory_file(const MapFile *file)
 {
-    return (CodeMap){ .start = start, .end = end, .live = LIVE_NO_MAP, .checked = checked };
+    return text_after(file->path, "/memfd:") != NULL;
 }
 
-void maps_add(uint64_t start, uint64_t end, long fd, uint64_t file_offset, bool checked)
+static CodeMap new_code(uint64_t start, uint64_t end, MapAccess access, const MapFile *file)
 {
-    put((Map){ new_code(start, end, checked), file_offset, file_of_fd(fd) });
+    return (CodeMap){ .start = start,
+                      .end = end,
+                      .live = LIVE_NO_MAP,
+                      .checked = access.shared || is_memory_file(file),
+                      .writable = access.writable && !access.shared };
+}
+
+void maps_add(uint64_t start, uint64_t end, long fd, uint64_t file_offset, MapAccess access)
+{
+    const MapFile *file = file_of_fd(fd);
+    put((Map){ new_code(start, end, access, file), file_offset, file });
 }
 
 void map_set_live(uint64_t address, uint32_t index)
@@ -348,17 +361,29 @@ static const MapFile *file_of_kernel(const KernelMap *map)
     return file;
 }
 
+static void put_kernel(const KernelMap *map, uint64_t start, uint64_t end)
+{
+    MapAccess access = { .writable = map->access[1] == 'w', .shared = map->access[3] == 's' };
+    const MapFile *file = file_of_kernel(map);
+    put((Map){ new_code(start, end, access, file), map->offset + (start - map->start), file });
+}
+
 bool maps_ask_kernel(uint64_t address, bool *mapped)
 {
     KernelMap found = { 0 };
     *mapped = kernel_map_find(address, &found) && found.start <= address;
     if (!*mapped || found.access[2] != 'x' || memory_is_vm(found.start, found.end))
         return false;
-    bool checked = found.access[1] == 'w' || found.access[3] == 's';
     maps_lock();
-    put((Map){ new_code(found.start, found.end, checked), found.offset, file_of_kernel(&found) });
+    put_kernel(&found, found.start, found.end);
     maps_unlock();
     return true;
+}
+
+bool maps_kernel_writable(uint64_t address)
+{
+    KernelMap found = { 0 };
+    return kernel_map_find(address, &found) && found.start <= address && found.access[1] == 'w';
 }
 
 void maps_refresh(uint64_t start, uint64_t end)
@@ -370,9 +395,7 @@ void maps_refresh(uint64_t start, uint64_t end)
             return;
         uint64_t from = found.start > at ? found.start : at;
         uint64_t to = found.end < end ? found.end : end;
-        bool checked = found.access[1] == 'w' || found.access[3] == 's';
         if (found.access[2] == 'x' && from < to)
-            put((Map){ new_code(from, to, checked), found.offset + (from - found.start),
-                       file_of_kernel(&found) });
+            put_kernel(&found, from, to);
     }
 }

@@ -17,6 +17,11 @@ typedef struct MapFile {
     char path[LIVE_PATH_MAX]; /* "" anonymous */
 } MapFile;
 
+typedef struct MapAccess {
+    bool writable;
+    bool shared;
+} MapAccess;
+
 /*
  * Held round system calls that change mappings, so that the table and the kernel agree. Never held
  * while code_lock is taken: interp_invalidate comes after maps_unlock.
@@ -27,7 +32,7 @@ void maps_unlock(void);
 /* These take the lock as held. */
 
 /* [start, end) became executable. fd -1: anonymous. */
-void maps_add(uint64_t start, uint64_t end, long fd, uint64_t file_offset, bool checked);
+void maps_add(uint64_t start, uint64_t end, long fd, uint64_t file_offset, MapAccess access);
 /* [start, end) is executable no more. True: some of it was. */
 bool maps_remove(uint64_t start, uint64_t end);
 /* What the kernel says of [start, end) replaces what the table says. */
@@ -45,5 +50,7 @@ void map_set_live(uint64_t address, uint32_t live);
  * now. *mapped says whether there is any mapping.
  */
 bool maps_ask_kernel(uint64_t address, bool *mapped);
+/* The kernel would let the guest write there now. */
+bool maps_kernel_writable(uint64_t address);
 
 #endif

@@ -15,6 +15,7 @@
 #include "profiler/guard.h"
 #include "profiler/text.h"
 #include "profiler/vm.h"
+#include "profiler/watch.h"
 
 #include <asm/errno.h>
 #include <asm/unistd.h>
@@ -250,10 +251,17 @@ static bool probe_read(uint64_t address)
                        0, PROBE_BYTES, 0, 0) != -EFAULT;
 }
 
+static bool probe_write_once(uint64_t address)
+{
+    return raw_syscall(__NR_rt_sigprocmask, 0, 0, (long)address, PROBE_BYTES, 0, 0) == 0;
+}
+
 static bool probe_write(uint64_t address)
 {
-    return address != 0 &&
-           raw_syscall(__NR_rt_sigprocmask, 0, 0, (long)address, PROBE_BYTES, 0, 0) == 0;
+    if (address == 0)
+        return false;
+    return probe_write_once(address) ||
+           (watch_let_write(address, address + PROBE_BYTES) && probe_write_once(address));
 }
 
 /* A page that only the guest's own protection would let be read is read by the guest, in effect. */

@@ -150,6 +150,7 @@ long process_fork(Thread *thread, const Call *call, uint64_t flags, uint64_t chi
         model_forked(thread->vm->model);
         if ((flags & CLONE_CLEAR_SIGHAND) != 0)
             signals_clear_handlers(thread->os->actions);
+        sigmask_install(thread);
         if (child_stack != 0)
             thread->cpu.reg[R_RSP] = child_stack;
     }

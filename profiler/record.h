@@ -38,8 +38,9 @@ _Static_assert(sizeof(Op) == 16, "a record slot is 16 bytes");
  * executed is dense in the cache; the slot before the first record leads back here. Never freed.
  */
 typedef struct Block {
-    uint64_t pc;   /* guest address of its first instruction */
-    uint32_t size; /* bytes of guest code */
+    const struct Block *whole; /* the block that this is the end of (tail.h); NULL: itself */
+    uint64_t pc;               /* guest address of its first instruction */
+    uint32_t size;             /* bytes of guest code */
     uint32_t n_insns;
     uint32_t live; /* index of its LiveBlock */
     uint32_t n_slots;

@@ -451,9 +451,10 @@ static void emit_burst(Emit *e)
             *at++ = run->insn[i].bytes[j];
 }
 
-static void emit_all(Emit *e)
+/* What a block does when it is entered, before its first instruction. */
+static void emit_head(Emit *e)
 {
-    DecodedRun *run = e->run;
+    const DecodedRun *run = e->run;
     if (the_vm.options.burst != NULL)
         emit_burst(e);
     else if (run->map.checked)
@@ -465,6 +466,11 @@ static void emit_all(Emit *e)
     }
     if (may_be_translated(run))
         emit(e, h_warm, 1)->imm = translate_patience();
+}
+
+static void emit_all(Emit *e)
+{
+    DecodedRun *run = e->run;
     while (e->insn < run->n) {
         const GuestInsn *insn = &run->insn[e->insn];
         unsigned slots;
@@ -512,26 +518,31 @@ static void put_tables(const Emit *e)
     }
 }
 
-Block *records_make(DecodedRun *run)
+/* Records from instruction `first` on. `with_head`: it is entered as blocks are. */
+static Block *make(DecodedRun *run, const Block *whole, uint32_t first, bool with_head)
 {
     static Emit e; /* under code_lock */
-    if (run->end == DECODE_FLOW && run->insn[run->n - 1].flow == FLOW_REFUSED) {
-        run->n--;
-        run->size -= run->insn[run->n].size;
-        run->end = DECODE_LIMIT;
-    }
     Op *slots = arena_room();
     Block *block = pool_take(sizeof *block);
-    *block = (Block){ .pc = run->pc, .size = run->size, .n_insns = run->n, .ops = slots + 1 };
+    *block = (Block){
+        .whole = whole, .pc = run->pc, .size = run->size, .n_insns = run->n, .ops = slots + 1
+    };
     e.run = run;
     e.block = block;
     e.ops = block->ops;
     e.n = 0;
     e.n_records = 0;
-    e.insn = 0;
-    add_live_block(&e);
+    e.insn = first;
+    if (whole == NULL) {
+        add_live_block(&e);
+    } else {
+        block->live = whole->live;
+        block->counter = e.counter = whole->counter;
+    }
     block->flags_dead = find_live_flags(run, e.live_after) == 0;
     find_native(&e);
+    if (with_head)
+        emit_head(&e);
     emit_all(&e);
     pairs_choose(e.ops, e.start, e.n_records);
     put_tables(&e);
@@ -540,6 +551,26 @@ Block *records_make(DecodedRun *run)
     slots->word[1] = e.n;
     __atomic_store_n(&arena[n_arena - 1].next, slots + 1 + e.n, __ATOMIC_RELEASE);
     return block;
+}
+
+Block *records_make(DecodedRun *run)
+{
+    if (run->end == DECODE_FLOW && run->insn[run->n - 1].flow == FLOW_REFUSED) {
+        run->n--;
+        run->size -= run->insn[run->n].size;
+        run->end = DECODE_LIMIT;
+    }
+    return make(run, NULL, 0, true);
+}
+
+Block *records_make_tail(DecodedRun *run, const Block *whole, uint32_t first)
+{
+    return make(run, whole, first, false);
+}
+
+Block *records_make_alone(DecodedRun *run)
+{
+    return make(run, NULL, 0, false);
 }
 
 Block *records_block_of(const Op *op)

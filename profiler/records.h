@@ -13,6 +13,13 @@
  * record. code_lock is held. `run` may be cut short before a refused instruction.
  */
 Block *records_make(DecodedRun *run);
+/*
+ * The same for the end of a block, from instruction `first` on: same live record, same counters, so
+ * what it counts is counted for the whole. `run` is all of the block.
+ */
+Block *records_make_tail(DecodedRun *run, const Block *whole, uint32_t first);
+/* For a block that is executed once and found by nobody: it is not compared, not translated. */
+Block *records_make_alone(DecodedRun *run);
 /* The block that holds record `op`, wherever in it; NULL: none. */
 Block *records_block_of(const Op *op);
 

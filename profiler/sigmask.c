@@ -11,14 +11,19 @@
 
 enum { HOW_BLOCK, HOW_UNBLOCK, HOW_SET };
 
+void sigmask_install(Thread *thread)
+{
+    for (uint64_t signal = 1; signal <= N_SIGNALS; signal++)
+        if ((SIG_BIT(signal) & VM_SIGNALS) != 0)
+            signals_install(signal, &thread->os->actions->action[signal]);
+}
+
 void sigmask_open(Thread *thread)
 {
     ThreadOs *os = thread->os;
     SigMask own = VM_SIGNALS;
     SigMask old = 0;
-    for (uint64_t signal = 1; signal <= N_SIGNALS; signal++)
-        if ((SIG_BIT(signal) & VM_SIGNALS) != 0)
-            signals_install(signal, &os->actions->action[signal]);
+    sigmask_install(thread);
     raw_syscall(__NR_rt_sigprocmask, HOW_UNBLOCK, (long)&own, (long)&old, MASK_BYTES, 0, 0);
     os->blocked_here |= old & VM_SIGNALS;
 }

@@ -3,10 +3,11 @@
  *
  *   guest's mask   HUP INT SEGV ...   ──►   kernel's mask   HUP INT ...      blocked_here   SEGV
  *
- * A fault on a page whose protection differs from the guest's (guard.h) is the VM's own affair, at
- * any time: its host handler is always installed, whatever the guest's action, and the kernel never
- * has it blocked while guest instructions run. What the guest blocks of these signals is kept in
- * ThreadOs.blocked_here; one that is sent meanwhile waits in ThreadOs.captured.
+ * A fault on a page whose protection differs from the guest's (guard.h, watch.h) is the VM's own
+ * affair at any time, and so is a single step in the code cache (state.c): its host handler is
+ * always installed, whatever the guest's action, and the kernel never has it blocked while guest
+ * instructions run. What the guest blocks of these signals is kept in ThreadOs.blocked_here; one
+ * that is sent meanwhile waits in ThreadOs.captured.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -20,7 +21,7 @@
 
 enum { MASK_BYTES = 8 };
 
-#define VM_SIGNALS ((SigMask)1 << (SIGNAL_SEGV - 1))
+#define VM_SIGNALS ((SigMask)1 << (SIGNAL_SEGV - 1) | (SigMask)1 << (SIGNAL_TRAP - 1))
 
 static inline SigMask swap_kernel_mask(SigMask mask)
 {
@@ -47,6 +48,8 @@ static inline SigMask mask_of_guest(const ThreadOs *os, SigMask kernel)
     return (kernel & ~VM_SIGNALS) | os->blocked_here;
 }
 
+/* The VM's handlers of its own signals; also where a clone dropped them (CLONE_CLEAR_SIGHAND). */
+void sigmask_install(Thread *thread);
 /* The kernel's handlers and mask of the calling thread become the VM's: at the start of a program,
  * and after an execve that failed. */
 void sigmask_open(Thread *thread);

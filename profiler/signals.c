@@ -26,6 +26,7 @@
 #include "profiler/sigmask.h"
 #include "profiler/text.h"
 #include "profiler/threads.h"
+#include "profiler/watch.h"
 
 #include <asm/errno.h>
 #include <asm/unistd.h>
@@ -170,6 +171,24 @@ static void resume_at_loop(Thread *thread, HostContext *context)
     context->gregs[GREG_FLAGS] &= ~(int64_t)(FLAG_TF | FLAG_DF | FLAG_AC);
 }
 
+static bool is_watched_write(int signal, const uint64_t *info, const HostContext *context)
+{
+    enum { NO_ACCESS = 2, BY_WRITE = 2 };
+    int32_t code = ((const int32_t *)(const void *)info)[INFO_CODE];
+    return signal == SIGNAL_SEGV && code == NO_ACCESS &&
+           (context->gregs[GREG_ERR] & BY_WRITE) != 0 && watch_fault(info[INFO_ADDRESS]);
+}
+
+/* If the writer's own block is among those forgotten, it is left: the write is executed by itself.
+ */
+static void write_again(Thread *thread, HostContext *context)
+{
+    if (!interp_is_stale(context->gregs) || !interp_recover(thread, context->gregs, SIGNAL_SEGV))
+        return;
+    thread->cpu.tail.alone = true;
+    resume_at_loop(thread, context);
+}
+
 static void host_handler(int signal, const uint64_t *info, HostContext *context)
 {
     Thread *thread = slot_thread(&signal);
@@ -177,6 +196,10 @@ static void host_handler(int signal, const uint64_t *info, HostContext *context)
     if (signal == SIGNAL_SEGV && raised_by_fault(signal, info) &&
         guard_fault(info[INFO_ADDRESS], (uint64_t)context->gregs[GREG_ERR]))
         return;
+    if (is_watched_write(signal, info, context)) {
+        write_again(thread, context);
+        return;
+    }
     if (raised_by_fault(signal, info)) {
         uint64_t host_rip = (uint64_t)rip;
         if (!interp_recover(thread, context->gregs, signal))

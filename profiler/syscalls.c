@@ -17,6 +17,7 @@
 #include "profiler/text.h"
 #include "profiler/thread.h"
 #include "profiler/threads.h"
+#include "profiler/watch.h"
 
 #include <asm/errno.h>
 #include <asm/unistd.h>
@@ -278,7 +279,7 @@ static CallFate call_seccomp(Thread *thread, Call *call)
 #define VIRTUALIZED(X)                                                                       \
     X(rt_sigaction,      call_sigaction,     "handlers run as guest code")                   \
     X(rt_sigreturn,      call_sigreturn,     "the guest's registers are the VM's")           \
-    X(rt_sigprocmask,    call_sigprocmask,   "the VM needs SIGSEGV itself")                  \
+    X(rt_sigprocmask,    call_sigprocmask,   "the VM needs SIGSEGV and SIGTRAP itself")                  \
     X(sigaltstack,       call_sigaltstack,   "the host's is the VM's")                       \
     X(rt_sigsuspend,     call_sigsuspend,    "handlers start from its mask")                 \
     X(ppoll,             call_ppoll,         "handlers start from its mask")                 \
@@ -339,14 +340,29 @@ static CallFate run(Thread *thread, Call *call)
     return syscall_pass(thread, call);
 }
 
-/* Closed pages of text (guard.h) are the VM's doing: the guest is not to see an error for them. */
+/*
+ * What lies behind an argument in pages of written code is opened before, so that nothing is read
+ * halfway; what only the kernel finds (vectors of buffers) is opened after.
+ */
+static void open_watched(const Call *call)
+{
+    CodeMap map;
+    for (int i = 0; i < 6 && watch_any(); i++)
+        if (map_find_code(call->arg[i], &map) && map.writable)
+            watch_let_write(call->arg[i], map.end);
+}
+
+/*
+ * Closed pages (guard.h, watch.h) are the VM's doing: the guest is not to see an error for them.
+ */
 static CallFate run_again(Thread *thread, Call *call)
 {
     Call given = *call;
     guard_open_buffers(call);
+    open_watched(call);
     CallFate fate = run(thread, call);
     for (unsigned n = 0; fate == CALL_DONE && call->result == -EFAULT; n++) {
-        if (!guard_open_arguments(&given, n))
+        if (!guard_open_arguments(&given, n) && !watch_let_write_all())
             break;
         *call = given;
         fate = run(thread, call);

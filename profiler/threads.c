@@ -17,6 +17,7 @@
 #include "profiler/maps.h"
 #include "profiler/memory.h"
 #include "profiler/model.h"
+#include "profiler/sigmask.h"
 #include "profiler/signals.h"
 #include "profiler/text.h"
 #include "profiler/translate.h"
@@ -194,7 +195,8 @@ static void fetch_failed(Thread *thread)
 void thread_loop(Thread *thread)
 {
     for (;;) {
-        if (thread->cpu.pending != 0)
+        bool between = thread->cpu.tail.block == NULL && !thread->cpu.tail.alone;
+        if (thread->cpu.pending != 0 && between)
             signals_deliver(thread);
         switch (interp_run(thread)) {
         case RUN_SYSCALL:
@@ -232,6 +234,8 @@ static void start_child(Thread *thread)
     if (vm_keeps_gs(thread->vm))
         translate_init_thread(thread);
     signals_use_alt_stack(thread);
+    if (thread->os->borrowed)
+        sigmask_install(thread);
     signals_release(thread);
     thread_loop(thread);
 }

@@ -81,6 +81,7 @@ typedef struct Cpu {
         const struct Block *block; /* interp_run finishes this block from cpu.pc on without counting
                                       it again; NULL: starts a block as always */
         uint32_t insn;             /* first instruction that was not executed */
+        bool alone; /* interp_run executes the instruction at cpu.pc by itself, decoded now */
     } tail;
     struct {
         uint32_t edges_left;               /* edges until the burst ends */
@@ -104,7 +105,8 @@ typedef struct CodeMap {
     uint64_t start;
     uint64_t end;
     uint32_t live; /* index of its LiveMap, made when code is first decoded; LIVE_NO_MAP */
-    bool checked;  /* writable or shared: compare bytes at block entry */
+    bool checked;  /* shared, or written often: compare bytes at block entry */
+    bool writable; /* private: pages from which code was decoded are watched */
 } CodeMap;
 
 typedef enum Engine {
@@ -172,6 +174,13 @@ bool interp_init(Vm *vm);
 RunExit interp_run(Thread *thread);
 /* Forgets decoded code in [start, end): unmapped, remapped, protection changed. Takes code_lock. */
 void interp_invalidate(uint64_t start, uint64_t end);
+/* The same with code_lock held. */
+void interp_forget(uint64_t start, uint64_t end);
+/*
+ * From a host signal handler: the interrupted code belongs to a block that was forgotten, so what
+ * follows must not be taken from it. interp_recover gives the state.
+ */
+bool interp_is_stale(const int64_t *host_gregs);
 /*
  * From a host signal handler. host_gregs: uc_mcontext.gregs of the interrupted host context.
  * True: the host was inside a handler's guest memory access or inside a thunk, so the signal
