@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 bool profile_key_empty(const ImageKey *key)
@@ -182,7 +183,9 @@ static Status read_run(Arena *arena, const char *path, Images *images, const Pro
 Status profile_read(Arena *arena, const char *path, const Profile **out, Error *err)
 {
     Images *images = images_new(arena);
+    int lock = strcmp(path, "-") != 0 ? profile_lock(path, LOCK_SH) : -1;
     Status status = read_run(arena, path, images, out, err);
+    profile_unlock(lock);
     images_close(images);
     return status;
 }

@@ -102,6 +102,12 @@ MUST_CHECK Status profile_write(const Profile *profile, const char *path, Error 
  * on stay; every reader adds them. On failure everything is as it was. May be done again later.
  */
 MUST_CHECK Status profile_finish(const char *path, const Log *log, Error *err);
+/*
+ * While the run goes on: sums up the live files of its children that have ended, so that thousands
+ * of them need the disk of one. Does nothing when `path` is not the live file of `run`, when there
+ * are few, or when another process does it already.
+ */
+MUST_CHECK Status profile_fold(const char *path, uint64_t run, Error *err);
 /* Writes the text form into `out`. */
 void profile_write_text(const Profile *profile, Buffer *out);
 

@@ -8,6 +8,7 @@
  *   profile_file.c   the compact form       docs/formats/profile.md
  *   profile_live.c   the live form          docs/formats/live.md
  *   profile_run.c    a run's live files together; the end of a run
+ *   profile_fold.c   many ended children → one file, while the run goes on
  *   profile_images.c the files that were mapped, opened once
  *   profile_weave.c  overlapping runs → blocks that do not overlap
  *   profile_build.c  runs and counters of one process → blocks and edges
@@ -131,6 +132,31 @@ void images_find(Images *images, const LiveMap *map, MapSource *out);
 /* Blocks and edges of one process. */
 MUST_CHECK Status profile_build(Arena *arena, const LiveData *live, Images *images,
                                 const Profile **out, Error *err);
+
+/* A file beside OUT that belongs to a run. */
+typedef struct Sibling {
+    const char *path;
+    uint64_t run;
+    uint64_t generation; /* of the sum that it is, or is in; 0: of a process, in no sum */
+    bool is_sum;
+    bool superseded; /* in a sum, or an older one: nothing to read */
+} Sibling;
+
+typedef struct Siblings {
+    Sibling *items; /* sorted by path */
+    size_t n, cap;
+    uint64_t last_sum; /* its generation; 0: none */
+} Siblings;
+
+void profile_list_siblings(Arena *arena, const char *path, uint64_t run, Siblings *out);
+/* No process writes to it any more. */
+bool profile_sibling_ended(const Sibling *sibling);
+/* What it holds; a profile with nothing but a remark when it cannot be read. */
+const Profile *profile_read_sibling(Arena *arena, const char *path, uint64_t run, Images *images);
+
+/* flock on OUT: whoever sums files up has it alone, readers share it. -1: not to be had. */
+int profile_lock(const char *path, int operation);
+void profile_unlock(int lock);
 
 /*
  * Adds to `base` what the live files of its run beside `path` say (`OUT.live-RUN-PID-N`).

@@ -3,6 +3,8 @@
  *
  *     app.rsp                      live file of the first process, later the compact form
  *     app.rsp.live-RUN-PID-N       live files of its children, and of what it became by execve
+ *     app.rsp.live-RUN-sum-G       children that have ended, summed up (profile_fold.c)…
+ *     app.rsp.live-RUN-PID-N.in-G  …and those that are in it: they count only until it is there
  *
  * At the end of the first process what has ended is summed into the compact form. A child that
  * lives on keeps its file; whoever reads app.rsp finds it by the number of the run, so nothing is
@@ -20,15 +22,46 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
-static int order_names(const void *left, const void *right)
+/* What the name of a file beside OUT says, after "OUT.live-": RUN-PID-N, RUN-PID-N.in-G, RUN-sum-G.
+ */
+static Sibling sibling_of_name(const char *path, const char *rest)
 {
-    return strcmp(*(const char *const *)left, *(const char *const *)right);
+    char *end;
+    Sibling sibling = { .path = path, .run = strtoull(rest, &end, 16) };
+    const char *in = strstr(end, ".in-");
+    if (strncmp(end, "-sum-", 5) == 0) {
+        sibling.is_sum = true;
+        sibling.generation = strtoull(end + 5, NULL, 10);
+    } else if (in != NULL) {
+        sibling.generation = strtoull(in + 4, NULL, 10);
+    }
+    return sibling;
 }
 
-/* Paths of the files beside `path` that are called as its run's live files are; sorted. */
-static void list_siblings(Arena *arena, const char *path, LivePaths *out)
+/* Which are in a sum already, or are a sum that a later one took the place of. */
+static void mark_superseded(Siblings *siblings)
+{
+    for (size_t i = 0; i < siblings->n; i++)
+        if (siblings->items[i].is_sum && siblings->items[i].generation > siblings->last_sum)
+            siblings->last_sum = siblings->items[i].generation;
+    for (size_t i = 0; i < siblings->n; i++) {
+        Sibling *sibling = &siblings->items[i];
+        uint64_t generation = sibling->generation;
+        sibling->superseded =
+            generation != 0 &&
+            (sibling->is_sum ? generation < siblings->last_sum : generation <= siblings->last_sum);
+    }
+}
+
+static int order_siblings(const void *left, const void *right)
+{
+    return strcmp(((const Sibling *)left)->path, ((const Sibling *)right)->path);
+}
+
+void profile_list_siblings(Arena *arena, const char *path, uint64_t run, Siblings *out)
 {
     const char *slash = strrchr(path, '/');
     const char *base = slash != NULL ? slash + 1 : path;
@@ -41,13 +74,17 @@ static void list_siblings(Arena *arena, const char *path, LivePaths *out)
     for (const struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir)) {
         if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0)
             continue;
-        out->paths = arena_grow(arena, out->paths, &out->cap, out->n + 1, sizeof *out->paths);
-        out->paths[out->n++] =
-            arena_printf(arena, "%.*s%s", (int)(base - path), path, entry->d_name);
+        const char *name = arena_printf(arena, "%.*s%s", (int)(base - path), path, entry->d_name);
+        Sibling sibling = sibling_of_name(name, entry->d_name + strlen(prefix));
+        if (sibling.run != run)
+            continue;
+        out->items = arena_grow(arena, out->items, &out->cap, out->n + 1, sizeof *out->items);
+        out->items[out->n++] = sibling;
     }
     closedir(dir);
     if (out->n > 1)
-        qsort(out->paths, out->n, sizeof *out->paths, order_names);
+        qsort(out->items, out->n, sizeof *out->items, order_siblings);
+    mark_superseded(out);
 }
 
 /* The header of a live file; false: it is none (yet). */
@@ -102,41 +139,59 @@ static const Profile *only_remark(Arena *arena, const char *path, uint64_t run, 
     return profile;
 }
 
-static const Profile *read_sibling(Arena *arena, const char *path, uint64_t run, Images *images)
+bool profile_sibling_ended(const Sibling *sibling)
+{
+    LiveHeader header;
+    return sibling->is_sum || (read_header(sibling->path, &header) && has_ended(&header));
+}
+
+const Profile *profile_read_sibling(Arena *arena, const char *path, uint64_t run, Images *images)
 {
     Error err;
     Bytes file;
-    LiveData live;
     const Profile *profile;
     if (profile_slurp(arena, path, &file, &err) == ST_OK &&
-        profile_parse_live(arena, path, file, &live, &err) == ST_OK &&
-        profile_build(arena, &live, images, &profile, &err) == ST_OK)
+        profile_read_bytes(arena, path, file, images, &profile, &err) == ST_OK)
         return profile;
     return only_remark(arena, path, run, &err);
+}
+
+/* Is to be read: whole, of this run, in no sum yet. */
+static bool counts(const Sibling *sibling, uint64_t run)
+{
+    LiveHeader header;
+    return !sibling->superseded &&
+           (sibling->is_sum || (read_header(sibling->path, &header) && header.run == run));
+}
+
+static void note_used(Arena *arena, LivePaths *used, const char *path)
+{
+    used->paths = arena_grow(arena, used->paths, &used->cap, used->n + 1, sizeof *used->paths);
+    used->paths[used->n++] = path;
 }
 
 Status profile_add_siblings(Arena *arena, const char *path, const Profile *base, Images *images,
                             bool only_ended, LivePaths *used, const Profile **out, Error *err)
 {
-    LivePaths found = { 0 };
-    list_siblings(arena, path, &found);
+    Siblings found = { 0 };
+    profile_list_siblings(arena, path, base->run, &found);
     const Profile **parts = arena_many(arena, const Profile *, found.n + 1);
     uint32_t n = 0;
     parts[n++] = base;
     for (size_t i = 0; i < found.n; i++) {
-        LiveHeader header;
-        if (!read_header(found.paths[i], &header) || header.run != base->run)
+        const Sibling *sibling = &found.items[i];
+        if (used != NULL && sibling->superseded)
+            note_used(arena, used, sibling->path);
+        if (!counts(sibling, base->run))
             continue;
-        if (only_ended && !has_ended(&header)) {
+        if (only_ended && !profile_sibling_ended(sibling)) {
             if (used != NULL)
                 used->n_alive++;
             continue;
         }
-        parts[n++] = read_sibling(arena, found.paths[i], base->run, images);
-        if (used == NULL)
-            continue;
-        used->paths = arena_grow(arena, used->paths, &used->cap, used->n + 1, sizeof *used->paths);
-        used->paths[used->n++] = found.paths[i];
+        parts[n++] = profile_read_sibling(arena, sibling->path, base->run, images);
+        if (used != NULL)
+            note_used(arena, used, sibling->path);
     }
     const Profile *sum;
     TRY(profile_merge(arena, parts, n, &sum, err));
@@ -145,6 +200,22 @@ Status profile_add_siblings(Arena *arena, const char *path, const Profile *base,
         run->command = base->command; /* what the user started, not what its children were */
     *out = run;
     return ST_OK;
+}
+
+int profile_lock(const char *path, int operation)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && flock(fd, operation) != 0) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+void profile_unlock(int lock)
+{
+    if (lock >= 0)
+        close(lock);
 }
 
 static Status finish(Arena *arena, const char *path, Images *images, const Log *log, Error *err)
@@ -175,7 +246,9 @@ Status profile_finish(const char *path, const Log *log, Error *err)
 {
     Arena *arena = arena_new();
     Images *images = images_new(arena);
+    int lock = profile_lock(path, LOCK_EX);
     Status status = finish(arena, path, images, log, err);
+    profile_unlock(lock);
     images_close(images);
     if (status != ST_OK && err != NULL && err->place.file != NULL)
         err->place.file = path; /* other names were in the arena */

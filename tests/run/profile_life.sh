@@ -88,6 +88,32 @@ grep -q done late.out || fail "late: the child did not go on"
 sleep 0.3
 readable late.rsp "late, after"
 
+# Many children: their files are summed up on the way, and each is counted once.
+cat >many.c <<'C'
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+__attribute__((noipa)) int once(int i)
+{
+    return i + 1;
+}
+int main(void)
+{
+    for (int i = 0; i < 400; i++) {
+        if (fork() == 0)
+            _exit(once(i) & 1);
+        wait(NULL);
+    }
+    return system("ls | grep -c '^many.rsp' >files");
+}
+C
+$CC -O1 -w -o many many.c || exit 1
+"$RESPIN" profile -o many.rsp -- ./many 2>many.err || fail "many: status $? $(cat many.err)"
+[ "$(cat files)" -lt 300 ] || fail "many: $(cat files) files at once"
+"$RESPIN" report --records many.rsp >many.txt
+python3 "$SOURCE/tests/support/function_counts.py" many.txt many once=400 >many.counts || fail "many: $(cat many.counts)"
+[ "$(ls | grep -c '^many.rsp')" = 1 ] || fail "many: $(ls | grep '^many.rsp')"
+
 # A folder that cannot be written.
 "$RESPIN" profile -o /nonexistent/folder/x.rsp -- sh -c 'echo out; exit 5' >nowhere.out 2>nowhere.err
 [ $? = 5 ] && [ "$(cat nowhere.out)" = out ] || fail "no folder: the guest was disturbed"

@@ -437,6 +437,64 @@ static void finishing_sums_what_has_ended(void **state)
     arena_free(arena);
 }
 
+/* The first block's count in all of the run, and how many processes it is of. */
+static void expect_run(Arena *arena, uint64_t count, uint32_t n_processes)
+{
+    const Profile *profile = NULL;
+    Error err = { 0 };
+    assert_int_equal(profile_read(arena, out_path, &profile, &err), ST_OK);
+    assert_int_equal(profile->modules[0].blocks[0].count, count);
+    assert_int_equal(profile->n_processes, n_processes);
+}
+
+static const char *with_end(Arena *arena, const char *name, const char *end)
+{
+    return arena_printf(arena, "%s%s", name, end);
+}
+
+/* Each child counts 4 at the first block; whatever folding leaves behind, each counts once. */
+static void ended_children_are_folded_once(void **state)
+{
+    enum { CHILDREN = 30, EACH = 4 };
+    (void)state;
+    Arena *arena = arena_new();
+    Error err = { 0 };
+    LiveMaker first = usual_maker(1);
+    LiveMaker ended = usual_maker(2);
+    LiveMaker alive = usual_maker((uint32_t)getpid());
+    alive.header.flags = 0;
+    const char *sum = arena_printf(arena, "%s.live-%016x-sum-", out_path, RUN);
+    write_file(out_path, live_maker_file(arena, &first));
+    for (unsigned i = 0; i < CHILDREN; i++)
+        write_file(sibling_path(arena, i), live_maker_file(arena, i == 7 ? &alive : &ended));
+    expect_run(arena, EACH * (CHILDREN + 1), CHILDREN + 1);
+    assert_int_equal(profile_fold(out_path, RUN + 1, &err), ST_OK);
+    assert_int_equal(access(sibling_path(arena, 0), F_OK), 0); /* another run's */
+    assert_int_equal(profile_fold(out_path, RUN, &err), ST_OK);
+    assert_int_equal(access(with_end(arena, sum, "1"), F_OK), 0);
+    assert_int_not_equal(access(sibling_path(arena, 0), F_OK), 0);
+    assert_int_equal(access(sibling_path(arena, 7), F_OK), 0);
+    expect_run(arena, EACH * (CHILDREN + 1), CHILDREN + 1);
+
+    /* It died before it removed what it had summed up; before it wrote the next sum. */
+    write_file(with_end(arena, sibling_path(arena, 0), ".in-1"), live_maker_file(arena, &ended));
+    expect_run(arena, EACH * (CHILDREN + 1), CHILDREN + 1);
+    write_file(with_end(arena, sibling_path(arena, 1), ".in-2"), live_maker_file(arena, &ended));
+    expect_run(arena, EACH * (CHILDREN + 2), CHILDREN + 2);
+    for (unsigned i = 40; i < 60; i++)
+        write_file(sibling_path(arena, i), live_maker_file(arena, &ended));
+    assert_int_equal(profile_fold(out_path, RUN, &err), ST_OK);
+    expect_run(arena, EACH * (CHILDREN + 22), CHILDREN + 22);
+    assert_int_not_equal(access(with_end(arena, sum, "1"), F_OK), 0);
+    assert_int_not_equal(access(with_end(arena, sibling_path(arena, 0), ".in-1"), F_OK), 0);
+    assert_int_equal(profile_finish(out_path, NULL, &err), ST_OK);
+    assert_int_not_equal(access(with_end(arena, sum, "2"), F_OK), 0);
+    expect_run(arena, EACH * (CHILDREN + 22), CHILDREN + 22);
+    assert_int_equal(profile_fold(out_path, RUN, &err), ST_OK); /* not live any more */
+    assert_int_equal(unlink(sibling_path(arena, 7)), 0);
+    arena_free(arena);
+}
+
 /* ---- broken files ------------------------------------------------------------------------- */
 
 static void expect_error(Arena *arena, Bytes file, const char *section, const char *text)
@@ -543,6 +601,7 @@ int main(void)
         cmocka_unit_test(other_modules_are_entered),
         cmocka_unit_test(a_file_that_changed_is_not_believed),
         cmocka_unit_test(finishing_sums_what_has_ended),
+        cmocka_unit_test(ended_children_are_folded_once),
         cmocka_unit_test(broken_records_are_named),
         cmocka_unit_test(no_mutation_is_more_than_an_error),
     };

@@ -1,0 +1,130 @@
+/*
+ * profile_fold.c: many ended children → one file, while the run goes on.
+ *
+ *   live-RUN-7-0, live-RUN-8-0 …, sum-4  ─►  live-RUN-7-0.in-5, …, sum-4  ─►  sum-5
+ *                                  renamed                          written, renamed; the others
+ * removed
+ *
+ * Whatever dies in between, each count stands in exactly one place: a file that is called `.in-G`
+ * counts as long as there is no sum G, and of the sums the last one. A process that folds has the
+ * lock on OUT; the end of the run waits for it, and after it there is nothing to fold.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "core/profile_parts.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { FOLD_LEAST = 16, FOLD_MOST = 1024 };
+
+/* A sum in an arena of its own, so that what went into it can go. */
+typedef struct Folding {
+    Arena *arena;
+    const Profile *sum;
+    Images *images;
+    uint64_t run;
+} Folding;
+
+/* `lock` is of the file that bears the name now, and that is the live file of the run. */
+static bool still_live(const char *path, int lock, uint64_t run)
+{
+    struct stat held, named;
+    LiveHeader header;
+    return fstat(lock, &held) == 0 && stat(path, &named) == 0 && held.st_ino == named.st_ino &&
+           held.st_dev == named.st_dev &&
+           pread(lock, &header, sizeof header, 0) == (ssize_t)sizeof header &&
+           header.magic == LIVE_MAGIC && header.run == run;
+}
+
+/* Renames what is to be folded; what cannot be read or renamed (another user's) stays. The number. */
+static size_t claim(Arena *arena, Siblings *siblings, uint64_t generation)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < siblings->n && n < FOLD_MOST; i++) {
+        Sibling *sibling = &siblings->items[i];
+        if (sibling->is_sum || sibling->superseded || !profile_sibling_ended(sibling) ||
+            access(sibling->path, R_OK) != 0)
+            continue;
+        size_t length = strlen(sibling->path);
+        const char *in = strstr(sibling->path, ".in-");
+        if (in != NULL)
+            length = (size_t)(in - sibling->path);
+        const char *name =
+            arena_printf(arena, "%.*s.in-%" PRIu64, (int)length, sibling->path, generation);
+        if (rename(sibling->path, name) != 0)
+            continue;
+        sibling->path = name;
+        sibling->generation = generation;
+        n++;
+    }
+    return n;
+}
+
+/* sum := sum + the file */
+static Status add(Folding *folding, const char *path, Error *err)
+{
+    Arena *arena = arena_new();
+    Arena *reading = arena_new();
+    const Profile *part = profile_read_sibling(reading, path, folding->run, folding->images);
+    const Profile *parts[2] = { part, folding->sum };
+    const Profile *sum;
+    TRY(profile_merge(arena, parts, folding->sum != NULL ? 2 : 1, &sum, err));
+    if (folding->arena != NULL)
+        arena_free(folding->arena);
+    arena_free(reading);
+    folding->arena = arena;
+    folding->sum = sum;
+    return ST_OK;
+}
+
+static bool goes_in(const Sibling *sibling, const Siblings *siblings)
+{
+    return sibling->is_sum ? !sibling->superseded : sibling->generation == siblings->last_sum + 1;
+}
+
+static Status fold(Arena *arena, const char *path, Folding *folding, Error *err)
+{
+    Siblings siblings = { 0 };
+    profile_list_siblings(arena, path, folding->run, &siblings);
+    uint64_t generation = siblings.last_sum + 1;
+    if (siblings.n < FOLD_LEAST || claim(arena, &siblings, generation) == 0)
+        return ST_OK;
+    for (size_t i = 0; i < siblings.n; i++)
+        if (goes_in(&siblings.items[i], &siblings))
+            TRY(add(folding, siblings.items[i].path, err));
+    const char *name =
+        arena_printf(arena, "%s.live-%016" PRIx64 "-sum-%" PRIu64, path, folding->run, generation);
+    TRY(profile_write(folding->sum, name, err));
+    for (size_t i = 0; i < siblings.n; i++)
+        if (goes_in(&siblings.items[i], &siblings) || siblings.items[i].superseded)
+            (void)unlink(siblings.items[i].path); /* else the next one, or the end, does it */
+    return ST_OK;
+}
+
+Status profile_fold(const char *path, uint64_t run, Error *err)
+{
+    int lock = profile_lock(path, LOCK_EX | LOCK_NB);
+    if (lock < 0 || !still_live(path, lock, run)) {
+        profile_unlock(lock);
+        return ST_OK;
+    }
+    Arena *arena = arena_new();
+    Folding folding = { .images = images_new(arena), .run = run };
+    Status status = fold(arena, path, &folding, err);
+    profile_unlock(lock);
+    images_close(folding.images);
+    if (folding.arena != NULL)
+        arena_free(folding.arena);
+    if (status != ST_OK && err != NULL) {
+        err->place.file = path; /* other names were in the arena */
+        err->place.section = NULL;
+    }
+    arena_free(arena);
+    return status;
+}
