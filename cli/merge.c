@@ -86,14 +86,27 @@ static Status note_builds(Merging *merging, const Profile *part, const char *sou
     return ST_OK;
 }
 
+/* What an error names may stand in an arena that is about to go. */
+static Status keep_error(const Merging *merging, Status status, Error *err)
+{
+    Arena *arena = merging->command->arena;
+    if (status != ST_OK && err->place.file != NULL)
+        err->place.file = arena_string(arena, err->place.file);
+    if (status != ST_OK && err->place.section != NULL)
+        err->place.section = arena_string(arena, err->place.section);
+    return status;
+}
+
 /* sum := sum + part; the old sum is gone. */
 static Status add_part(Merging *merging, const Profile *part, Error *err)
 {
     const Profile *parts[2] = { part, merging->sum };
     Arena *arena = arena_new();
     const Profile *sum;
-    Status status = profile_merge(arena, parts, merging->sum != NULL ? 2 : 1, &sum, err);
-    if (status != ST_OK) { /* the error names what is in that arena */
+    Status status = keep_error(
+        merging, profile_merge(arena, parts, merging->sum != NULL ? 2 : 1, &sum, err), err);
+    if (status != ST_OK) {
+        arena_free(arena);
         return status;
     }
     if (merging->arena != NULL)
@@ -104,18 +117,24 @@ static Status add_part(Merging *merging, const Profile *part, Error *err)
     return ST_OK;
 }
 
-static Status add_file(Merging *merging, const char *path, uint64_t weight, Error *err)
+static Status add_read(Merging *merging, Arena *arena, const char *path, uint64_t weight,
+                       Error *err)
 {
-    Arena *arena = arena_new();
     const Profile *part;
     const char *source = strcmp(path, "-") == 0 ? "standard input" : path;
-    TRY(profile_read(arena, path, &part, err)); /* the process ends: what err names must stay */
+    TRY(profile_read(arena, path, &part, err));
     TRY(note_builds(merging, part, source, err));
     if (weight != 1)
         part = profile_scale(arena, part, weight);
-    TRY(add_part(merging, part, err));
+    return add_part(merging, part, err);
+}
+
+static Status add_file(Merging *merging, const char *path, uint64_t weight, Error *err)
+{
+    Arena *arena = arena_new();
+    Status status = keep_error(merging, add_read(merging, arena, path, weight, err), err);
     arena_free(arena);
-    return ST_OK;
+    return status;
 }
 
 /* Each line of the file is the path of a profile. */
@@ -147,6 +166,23 @@ static Status add_weighted(Merging *merging, const char *word, Error *err)
     return add_file(merging, end + 1, weight, err);
 }
 
+static Status add_all(Merging *merging, const MergeOptions *options, Error *err)
+{
+    const Command *command = merging->command;
+    for (int i = 0; i < command->n_args; i++)
+        TRY(add_file(merging, command->args[i], 1, err));
+    for (size_t i = 0; i < options->weighted.n; i++)
+        TRY(add_weighted(merging, options->weighted.items[i], err));
+    if (options->list != NULL)
+        TRY(add_listed(merging, options->list, err));
+    if (merging->sum == NULL)
+        return usage_error(merging->command, err, "%s names no profile", options->list);
+    TRY(profile_write(merging->sum, options->out, err));
+    log_print(&command->log, LOG_NOTE, "%s: %" PRIu32 " profiles, %" PRIu32 " processes",
+              options->out, merging->n_inputs, merging->sum->n_processes);
+    return ST_OK;
+}
+
 static Status run_merge(Command *command, const void *options_given, Error *err)
 {
     const MergeOptions *options = options_given;
@@ -155,19 +191,10 @@ static Status run_merge(Command *command, const void *options_given, Error *err)
         TRY(want_operands(command, 1, INT32_MAX, "one or more profiles", err));
     if (options->out == NULL)
         return usage_error(command, err, "-o OUT is missing");
-    for (int i = 0; i < command->n_args; i++)
-        TRY(add_file(&merging, command->args[i], 1, err));
-    for (size_t i = 0; i < options->weighted.n; i++)
-        TRY(add_weighted(&merging, options->weighted.items[i], err));
-    if (options->list != NULL)
-        TRY(add_listed(&merging, options->list, err));
-    if (merging.sum == NULL)
-        return usage_error(command, err, "%s names no profile", options->list);
-    TRY(profile_write(merging.sum, options->out, err));
-    log_print(&command->log, LOG_NOTE, "%s: %" PRIu32 " profiles, %" PRIu32 " processes",
-              options->out, merging.n_inputs, merging.sum->n_processes);
-    arena_free(merging.arena);
-    return ST_OK;
+    Status status = add_all(&merging, options, err);
+    if (merging.arena != NULL)
+        arena_free(merging.arena);
+    return status;
 }
 
 static const OptionRow merge_options[] = {

@@ -20,6 +20,7 @@
     X(info)      \
     X(finish)    \
     X(merge)     \
+    X(convert)   \
     /* the last one */
 // clang-format on
 

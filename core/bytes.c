@@ -1,6 +1,8 @@
 /* bytes.c: checked readers and growing buffers, little-endian. SPDX-License-Identifier: MIT */
 #include "core/bytes.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 bool bytes_slice(Bytes bytes, uint64_t offset, uint64_t size, Bytes *out)
@@ -204,6 +206,24 @@ void buffer_sleb(Buffer *buffer, int64_t value)
         buffer_u8(buffer, last ? byte : byte | 0x80);
         if (last)
             return;
+    }
+}
+
+void buffer_print(Buffer *buffer, const char *format, ...)
+{
+    char text[256];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (n > 0 && (size_t)n < sizeof text) {
+        buffer_put(buffer, text, (size_t)n);
+    } else if (n > 0) {
+        char *longer = arena_alloc(buffer->arena, (size_t)n + 1);
+        va_start(args, format);
+        vsnprintf(longer, (size_t)n + 1, format, args);
+        va_end(args);
+        buffer_put(buffer, longer, (size_t)n);
     }
 }
 

@@ -57,6 +57,8 @@ void buffer_u32(Buffer *buffer, uint32_t value);
 void buffer_u64(Buffer *buffer, uint64_t value);
 void buffer_uleb(Buffer *buffer, uint64_t value);
 void buffer_sleb(Buffer *buffer, int64_t value);
+/* Formatted text, without a terminating zero. */
+__attribute__((format(printf, 2, 3))) void buffer_print(Buffer *buffer, const char *format, ...);
 Bytes buffer_bytes(const Buffer *buffer);
 
 /* Little-endian loads and stores at an address the caller has checked. */

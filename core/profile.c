@@ -48,7 +48,8 @@ uint64_t profile_count_at(const ProfileModule *module, Vaddr addr)
     return block != NULL && addr.v - block->start.v < block->size ? block->count : 0;
 }
 
-const ProfileEdge *profile_edges_from(const ProfileModule *module, Vaddr from, uint32_t *n)
+/* First edge that leaves `from` or a later instruction. */
+static uint32_t first_edge(const ProfileModule *module, Vaddr from)
 {
     uint32_t low = 0;
     uint32_t high = module->n_edges;
@@ -59,11 +60,35 @@ const ProfileEdge *profile_edges_from(const ProfileModule *module, Vaddr from, u
         else
             high = middle;
     }
+    return low;
+}
+
+const ProfileEdge *profile_edges_from(const ProfileModule *module, Vaddr from, uint32_t *n)
+{
+    uint32_t low = first_edge(module, from);
     uint32_t end = low;
     while (end < module->n_edges && module->edges[end].from.v == from.v)
         end++;
     *n = end - low;
     return *n > 0 ? &module->edges[low] : NULL;
+}
+
+bool profile_edge_is_branch(uint8_t kind)
+{
+    return kind == EDGE_TAKEN || kind == EDGE_JUMP || kind == EDGE_JUMP_IND || kind == EDGE_CALL ||
+           kind == EDGE_CALL_IND;
+}
+
+Vaddr profile_last_insn(const ProfileModule *module, const ProfileBlock *block)
+{
+    uint32_t first = first_edge(module, block->start);
+    uint32_t behind = first_edge(module, vaddr_add(block->start, block->size));
+    if (behind > first)
+        return module->edges[behind - 1].from;
+    uint64_t last = block->start.v;
+    for (uint32_t i = 0; block->insn_sizes != NULL && i + 1 < block->n_insns; i++)
+        last += block->insn_sizes[i];
+    return vaddr(last);
 }
 
 uint64_t profile_instructions(const ProfileModule *module)
@@ -141,6 +166,14 @@ static bool begins_with(Bytes file, const void *magic, size_t size)
     return file.len >= size && memcmp(file.data, magic, size) == 0;
 }
 
+bool profile_is_own(Bytes file)
+{
+    const uint64_t live_magic = LIVE_MAGIC;
+    return begins_with(file, PROFILE_TEXT_MAGIC, strlen(PROFILE_TEXT_MAGIC)) ||
+           begins_with(file, PROFILE_MAGIC, strlen(PROFILE_MAGIC)) ||
+           begins_with(file, &live_magic, sizeof live_magic);
+}
+
 static Status read_live(Arena *arena, const char *path, Bytes file, Images *images,
                         const Profile **out, Error *err)
 {
@@ -186,6 +219,15 @@ Status profile_read(Arena *arena, const char *path, const Profile **out, Error *
     int lock = strcmp(path, "-") != 0 ? profile_lock(path, LOCK_SH) : -1;
     Status status = read_run(arena, path, images, out, err);
     profile_unlock(lock);
+    images_close(images);
+    return status;
+}
+
+Status profile_read_memory(Arena *arena, const char *name, Bytes file, const Profile **out,
+                           Error *err)
+{
+    Images *images = images_new(arena);
+    Status status = profile_read_bytes(arena, name, file, images, out, err);
     images_close(images);
     return status;
 }

@@ -91,6 +91,13 @@ typedef struct Profile {
  */
 MUST_CHECK Status profile_read(Arena *arena, const char *path, const Profile **out, Error *err);
 
+/* The same from bytes in memory, `name` being for messages; live files beside it are not looked
+ * for.
+ */
+MUST_CHECK Status profile_read_memory(Arena *arena, const char *name, Bytes file,
+                                      const Profile **out, Error *err);
+/* True when the file begins as one of the three forms. */
+bool profile_is_own(Bytes file);
 /* A whole file into the arena; "-" is standard input. */
 MUST_CHECK Status profile_slurp(Arena *arena, const char *path, Bytes *out, Error *err);
 
@@ -126,6 +133,10 @@ const ProfileModule *profile_module_for(const Profile *profile, const Image *ima
 uint64_t profile_count_at(const ProfileModule *module, Vaddr addr);
 /* All edges that leave the instruction at `from`; *n = 0 when none. */
 const ProfileEdge *profile_edges_from(const ProfileModule *module, Vaddr from, uint32_t *n);
+/* True for what a branch recorder sees: taken, jump, jump-ind, call, call-ind. */
+bool profile_edge_is_branch(uint8_t kind);
+/* The last instruction of a block: where its edges leave, else by its sizes, else its start. */
+Vaddr profile_last_insn(const ProfileModule *module, const ProfileBlock *block);
 /* Sum over the module: executed instructions. */
 uint64_t profile_instructions(const ProfileModule *module);
 

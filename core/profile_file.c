@@ -9,13 +9,10 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "core/out_file.h"
 #include "core/profile_parts.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 #include <xxhash.h>
 #include <zstd.h>
 
@@ -176,37 +173,6 @@ Status profile_seal(Bytes payload, Buffer *out, Error *err)
     return ST_OK;
 }
 
-static Status write_all(int fd, const char *path, Bytes file, Error *err)
-{
-    size_t at = 0;
-    while (at < file.len) {
-        ssize_t wrote = write(fd, file.data + at, file.len - at);
-        if (wrote < 0 && errno == EINTR)
-            continue;
-        if (wrote < 0)
-            return FAIL(err, ST_IO, ((Place){ path, NULL, at }), "cannot be written: %s",
-                        strerror(errno));
-        at += (size_t)wrote;
-    }
-    return ST_OK;
-}
-
-static Status write_file(const char *temporary, const char *path, Bytes file, Error *err)
-{
-    Place at = { path, NULL, PLACE_NO_OFFSET };
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0)
-        return FAIL(err, ST_IO, at, "no file can be made beside it: %s", strerror(errno));
-    Status status = write_all(fd, path, file, err);
-    if (close(fd) != 0 && status == ST_OK)
-        status = FAIL(err, ST_IO, at, "cannot be written: %s", strerror(errno));
-    if (status == ST_OK && rename(temporary, path) != 0)
-        status = FAIL(err, ST_IO, at, "cannot be replaced: %s", strerror(errno));
-    if (status != ST_OK)
-        unlink(temporary);
-    return status;
-}
-
 Status profile_write(const Profile *profile, const char *path, Error *err)
 {
     Arena *arena = arena_new();
@@ -215,8 +181,7 @@ Status profile_write(const Profile *profile, const char *path, Error *err)
     profile_encode(profile, &payload);
     Status status = profile_seal(buffer_bytes(&payload), &file, err);
     if (status == ST_OK)
-        status = write_file(arena_printf(arena, "%s.tmp-%ld", path, (long)getpid()), path,
-                            buffer_bytes(&file), err);
+        status = out_file_write(path, buffer_bytes(&file), err);
     arena_free(arena);
     return status;
 }

@@ -9,14 +9,14 @@ set -eu
 cd "$(dirname "$0")/../.."
 seconds=${1:-60}
 [ $# = 0 ] || shift
-targets=${*:-elf profile eh_frame lsda program insn}
+targets=${*:-elf profile convert eh_frame lsda program insn}
 
 cmake --preset fuzz > /dev/null
 for target in $targets; do
     cmake --build --preset fuzz -- "fuzz_$target" | tail -1
 done
 corpus=build/fuzz/corpus
-for target in elf profile eh_frame lsda program insn; do mkdir -p "$corpus/$target"; done
+for target in elf profile convert eh_frame lsda program insn; do mkdir -p "$corpus/$target"; done
 
 section() { # FILE SECTION OUT
     objcopy -O binary --only-section="$2" --set-section-flags "$2=alloc" "$1" "$3" 2> /dev/null || :
@@ -26,6 +26,9 @@ section /bin/true .eh_frame "$corpus/eh_frame/true"
 section /usr/bin/ld.bfd .eh_frame "$corpus/eh_frame/ld"
 section /usr/lib/x86_64-linux-gnu/libstdc++.so.6 .gcc_except_table "$corpus/lsda/libstdcxx"
 section /bin/true .text "$corpus/insn/true"
+find tests/golden/convert -name "from-*" ! -name "*.expect" -exec cp {} "$corpus/convert/" \;
+printf 'B 100d 1006 2 0\nF 1000 1006 1\nr 100b 100d 3\nT 1006 1018 101c 3\n' > "$corpus/convert/preagg"
+printf ' 1  0x100d/0x1006/P/-/-/0  0x1006/0x1018/P/-/-/0\n' > "$corpus/convert/perf"
 find tests -name '*.rsp' -size -64k -exec cp {} "$corpus/profile/" \;
 printf 'func 0x1139 "main" count 100 calls 1\nA 0x1139 count 100 hot root:\n    0x1139 push rbp | 55\n    0x113a ret | c3\nlayout A\n' \
     > "$corpus/program/main"

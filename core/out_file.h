@@ -1,0 +1,16 @@
+/*
+ * Writes a whole file: to a temporary name beside it, then renamed, so that there is never half of
+ * one.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef RESPIN_CORE_OUT_FILE_H
+#define RESPIN_CORE_OUT_FILE_H
+
+#include "core/bytes.h"
+#include "core/error.h"
+
+/* Errors: ST_IO; then nothing is left behind and what was at `path` still is. */
+MUST_CHECK Status out_file_write(const char *path, Bytes file, Error *err);
+
+#endif
