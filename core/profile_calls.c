@@ -83,7 +83,7 @@ static void open_names(Arena *arena, const ProfileModule *module, ModuleNames *o
     for (uint32_t i = 0; i < out->names.n; i++)
         out->by_name[i] = &out->names.funcs[i];
     if (out->names.n > 1)
-        qsort(out->by_name, out->names.n, sizeof *out->by_name, order_names);
+        qsort(out->by_name, out->names.n, sizeof(const FuncName *), order_names);
 }
 
 /* The first function of a name; NULL: none. */
