@@ -161,6 +161,7 @@ static bool find_end(const Branches *branches, size_t n_known, const uint64_t *s
     Insn insn;
     Vaddr addr = start;
     Vaddr last = VADDR_NONE; /* the last that is neither nop nor call */
+    *end = start;
     *left = 0;
     while (addr.v - start.v < STRETCH_MOST && decode(branches->image, addr, &insn)) {
         *end = addr;
