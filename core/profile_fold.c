@@ -42,12 +42,15 @@ static bool still_live(const char *path, int lock, uint64_t run)
            header.magic == LIVE_MAGIC && header.run == run;
 }
 
-/* Renames what is to be folded; what cannot be read or renamed (another user's) stays. The number. */
+/* Renames what is to be folded; what cannot be read or renamed (another user's) stays. The number.
+ */
 static size_t claim(Arena *arena, Siblings *siblings, uint64_t generation)
 {
     size_t n = 0;
     for (size_t i = 0; i < siblings->n && n < FOLD_MOST; i++) {
         Sibling *sibling = &siblings->items[i];
+        if (profile_sibling_is_void(sibling))
+            (void)unlink(sibling->path);
         if (sibling->is_sum || sibling->superseded || !profile_sibling_ended(sibling) ||
             access(sibling->path, R_OK) != 0)
             continue;

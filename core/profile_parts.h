@@ -137,6 +137,7 @@ MUST_CHECK Status profile_build(Arena *arena, const LiveData *live, Images *imag
 typedef struct Sibling {
     const char *path;
     uint64_t run;
+    uint32_t pid;
     uint64_t generation; /* of the sum that it is, or is in; 0: of a process, in no sum */
     bool is_sum;
     bool superseded; /* in a sum, or an older one: nothing to read */
@@ -149,6 +150,8 @@ typedef struct Siblings {
 } Siblings;
 
 void profile_list_siblings(Arena *arena, const char *path, uint64_t run, Siblings *out);
+/* Its process died before its first instruction: nothing is in it, nothing will be. */
+bool profile_sibling_is_void(const Sibling *sibling);
 /* No process writes to it any more. */
 bool profile_sibling_ended(const Sibling *sibling);
 /* What it holds; a profile with nothing but a remark when it cannot be read. */

@@ -38,6 +38,8 @@ static Sibling sibling_of_name(const char *path, const char *rest)
     } else if (in != NULL) {
         sibling.generation = strtoull(in + 4, NULL, 10);
     }
+    if (*end == '-' && !sibling.is_sum)
+        sibling.pid = (uint32_t)strtoul(end + 1, NULL, 10);
     return sibling;
 }
 
@@ -116,12 +118,15 @@ static bool is_zombie(uint32_t pid)
            (strncmp(name_end, ") Z", 3) == 0 || strncmp(name_end, ") X", 3) == 0);
 }
 
+static bool is_gone(uint32_t pid)
+{
+    return (pid <= INT32_MAX && kill((pid_t)pid, 0) != 0 && errno == ESRCH) || is_zombie(pid);
+}
+
 /* True when no process writes to the file any more: it said so, or is gone. */
 static bool has_ended(const LiveHeader *header)
 {
-    return (header->flags & LIVE_ENDED) != 0 ||
-           (header->pid <= INT32_MAX && kill((pid_t)header->pid, 0) != 0 && errno == ESRCH) ||
-           is_zombie(header->pid);
+    return (header->flags & LIVE_ENDED) != 0 || is_gone(header->pid);
 }
 
 /* A profile with nothing in it but a remark. */
@@ -137,6 +142,12 @@ static const Profile *only_remark(Arena *arena, const char *path, uint64_t run, 
     *profile =
         (Profile){ .path = path, .command = "", .run = run, .remarks = remarks, .n_remarks = 1 };
     return profile;
+}
+
+bool profile_sibling_is_void(const Sibling *sibling)
+{
+    LiveHeader header;
+    return sibling->pid != 0 && is_gone(sibling->pid) && !read_header(sibling->path, &header);
 }
 
 bool profile_sibling_ended(const Sibling *sibling)
@@ -180,7 +191,7 @@ Status profile_add_siblings(Arena *arena, const char *path, const Profile *base,
     parts[n++] = base;
     for (size_t i = 0; i < found.n; i++) {
         const Sibling *sibling = &found.items[i];
-        if (used != NULL && sibling->superseded)
+        if (used != NULL && (sibling->superseded || profile_sibling_is_void(sibling)))
             note_used(arena, used, sibling->path);
         if (!counts(sibling, base->run))
             continue;

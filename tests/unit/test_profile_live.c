@@ -484,11 +484,15 @@ static void ended_children_are_folded_once(void **state)
     for (unsigned i = 40; i < 60; i++)
         write_file(sibling_path(arena, i), live_maker_file(arena, &ended));
     assert_int_equal(profile_fold(out_path, RUN, &err), ST_OK);
+    const char *stillborn =
+        arena_printf(arena, "%s.live-%016x-%u-0", out_path, RUN, (unsigned)dead_pid());
+    write_file(stillborn, (Bytes){ (const uint8_t *)"\0\0\0\0", 4 });
     expect_run(arena, EACH * (CHILDREN + 22), CHILDREN + 22);
     assert_int_not_equal(access(with_end(arena, sum, "1"), F_OK), 0);
     assert_int_not_equal(access(with_end(arena, sibling_path(arena, 0), ".in-1"), F_OK), 0);
     assert_int_equal(profile_finish(out_path, NULL, &err), ST_OK);
     assert_int_not_equal(access(with_end(arena, sum, "2"), F_OK), 0);
+    assert_int_not_equal(access(stillborn, F_OK), 0);
     expect_run(arena, EACH * (CHILDREN + 22), CHILDREN + 22);
     assert_int_equal(profile_fold(out_path, RUN, &err), ST_OK); /* not live any more */
     assert_int_equal(unlink(sibling_path(arena, 7)), 0);
