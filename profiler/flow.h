@@ -44,6 +44,9 @@ uint64_t flow_leave(Cpu *cpu, uint64_t raw, uint64_t pc, uint64_t why);
  */
 const Op *flow_find_code(Cpu *cpu, uint64_t pc, bool *found);
 
+/* The first `n` instructions of the block were executed, once. Takes code_lock. */
+void interp_count_partial(Cpu *cpu, const Block *block, uint32_t n);
+
 /* ---- lookup.c, called from flow handlers ---- */
 
 /*

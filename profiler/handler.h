@@ -30,7 +30,7 @@ Handler h_make_raw;
 
 #define HANDLER(name)                                                                              \
     LINKAGE __attribute__((section("interp_text"), noinline)) uint64_t name(                       \
-        Cpu *cpu, const Op *op, uint64_t fa, uint64_t fb, uint64_t kind)
+        Cpu *cpu, __attribute__((unused)) const Op *op, uint64_t fa, uint64_t fb, uint64_t kind)
 #define INLINE static inline __attribute__((always_inline))
 
 #define JUMP_TO(record)                                                                            \

@@ -9,6 +9,7 @@
 #include "profiler/forms.h"
 #include "profiler/lookup.h"
 #include "profiler/records.h"
+#include "profiler/step.h"
 #include "profiler/tail.h"
 #include "profiler/thunk.h"
 
@@ -36,6 +37,7 @@ bool interp_init(Vm *vm)
         return false;
     forms_init();
     fetch_init();
+    step_init();
     vm_lock(&vm->code_lock);
     lookup_init();
     vm_unlock(&vm->code_lock);
@@ -120,7 +122,7 @@ static void set_flags(Cpu *cpu, uint64_t raw)
 }
 
 /* The first `n` instructions of the block were executed, once: counted by a partial block. */
-static void count_partial(Cpu *cpu, const Block *block, uint32_t n)
+void interp_count_partial(Cpu *cpu, const Block *block, uint32_t n)
 {
     if (n == 0)
         return;
@@ -131,19 +133,23 @@ static void count_partial(Cpu *cpu, const Block *block, uint32_t n)
 
 static void recover_at(Cpu *cpu, const Block *block, uint32_t index)
 {
+    if (step_is_on()) {
+        block = cpu->step.block;
+        index += step_index(cpu);
+    }
     cpu->pc = block->pc + block->offset[index];
-    count_partial(cpu, block, index);
+    interp_count_partial(cpu, block, index);
 }
 
 static bool recover_handler(Cpu *cpu, const int64_t *gregs)
 {
     const Op *op = (const Op *)(uintptr_t)gregs[greg_of[R_RSI]];
-    const Block *block = records_block_of(op);
+    const Block *block = step_is_on() ? cpu->step.block : records_block_of(op);
     if (block == NULL || !is_guest_access((uint64_t)gregs[GREG_RIP]))
         return false;
     set_flags(cpu, flags_raw((uint64_t)gregs[greg_of[R_R8]], (uint64_t)gregs[greg_of[R_RDX]],
                              (uint64_t)gregs[greg_of[R_RCX]]));
-    recover_at(cpu, block, block->insn_of[op - block->ops]);
+    recover_at(cpu, block, step_is_on() ? 0 : block->insn_of[op - block->ops]);
     return true;
 }
 

@@ -18,6 +18,7 @@
 #include "profiler/flow.h"
 #include "profiler/pool.h"
 #include "profiler/records.h"
+#include "profiler/step.h"
 #include "profiler/translate.h"
 #include "profiler/watch.h"
 
@@ -85,6 +86,8 @@ void lookup_init(void)
     }
     nowhere[0].imm = (int32_t)live_new_counters(2);
     nowhere[1].link[1] = &nowhere[2];
+    if (step_is_on()) /* links are guest addresses */
+        nowhere[1].word[1] = UINT64_MAX;
     nowhere[2].run = h_link;
     nowhere[3].word[0] = UINT64_MAX;
 }
@@ -187,7 +190,7 @@ static const Op *decode_at(uint64_t pc, bool *real)
         name_refused(&run.insn[0]);
         return &no_code[RUN_UNSUPPORTED];
     }
-    Block *block = records_make(&run);
+    Block *block = step_is_on() ? step_make_block(&run) : records_make(&run);
     add_block(block);
     *real = true;
     return block->ops;

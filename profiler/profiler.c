@@ -43,26 +43,35 @@ __attribute__((format(printf, 2, 3))) static void add(Words *words, const char *
 
 /* ---- engines ------------------------------------------------------------------------------ */
 
-static const char *const engine_names[] = { "threaded" };
+/* respin-vm is told an engine's number. */
+static const struct {
+    const char *name;
+    int number; /* Engine */
+} engines[] = { { "switch", 0 }, { "indirect", 1 }, { "threaded", 2 } };
 
 const char *profiler_engines(void)
 {
     static char names[64];
     names[0] = '\0';
-    for (size_t i = 0; i < sizeof engine_names / sizeof engine_names[0]; i++) {
+    for (size_t i = 0; i < sizeof engines / sizeof engines[0]; i++) {
         strcat(names, i == 0 ? "" : ", ");
-        strcat(names, engine_names[i]);
+        strcat(names, engines[i].name);
     }
     return names;
 }
 
+static int engine_number(const char *name)
+{
+    for (size_t i = 0; i < sizeof engines / sizeof engines[0]; i++) {
+        if (strcmp(name, engines[i].name) == 0)
+            return engines[i].number;
+    }
+    return -1;
+}
+
 bool profiler_has_engine(const char *name)
 {
-    for (size_t i = 0; i < sizeof engine_names / sizeof engine_names[0]; i++) {
-        if (strcmp(name, engine_names[i]) == 0)
-            return true;
-    }
-    return false;
+    return engine_number(name) >= 0;
 }
 
 /* ---- the command line --------------------------------------------------------------------- */
@@ -88,7 +97,7 @@ static Status build_words(const ProfileOptions *options, Words *words, Error *er
     add(words, "--zydis=%s", zydis);
     add(words, "--run=%" PRIx64, run);
     add(words, "--first");
-    add(words, "--engine=%s", options->engine);
+    add(words, "--engine=%d", engine_number(options->engine));
     if (options->values)
         add(words, "--values");
     if (options->no_follow)

@@ -410,9 +410,8 @@ static LiveEnd live_end(const DecodedRun *run)
     }
 }
 
-static void add_live_block(Emit *e)
+uint32_t records_add_live(const DecodedRun *run, Block *block)
 {
-    DecodedRun *run = e->run;
     const GuestInsn *last = &run->insn[run->n - 1];
     LiveBlock live = { .start = run->pc,
                        .size = run->size,
@@ -424,11 +423,11 @@ static void add_live_block(Emit *e)
     bool two = live.end == LIVE_END_COND || live.end == LIVE_END_CALL ||
                live.end == LIVE_END_CALL_IND || live.end == LIVE_END_SYSCALL;
     live.counter = live_new_counters(two ? 2 : 1);
-    e->counter = live.counter;
-    e->block->counter = live.counter;
-    e->block->end = (uint8_t)live.end;
-    e->block->target = live.target;
-    e->block->live = live_add_block(&live);
+    block->counter = live.counter;
+    block->end = (uint8_t)live.end;
+    block->target = live.target;
+    block->live = live_add_block(&live);
+    return live.counter;
 }
 
 static bool may_be_translated(const DecodedRun *run)
@@ -497,14 +496,9 @@ static void emit_all(Emit *e)
         emit_fall(e);
 }
 
-static void put_tables(const Emit *e)
+void records_put_code(const DecodedRun *run, Block *block)
 {
-    Block *block = e->block;
-    const DecodedRun *run = e->run;
-    uint8_t *at = pool_take(e->n + run->n + 1 + (run->map.checked ? run->size : 0));
-    block->insn_of = at;
-    for (uint32_t i = 0; i < e->n; i++)
-        *at++ = e->insn_of[i];
+    uint8_t *at = pool_take(run->n + 1 + (run->map.checked ? run->size : 0));
     block->offset = at;
     for (uint32_t i = 0; i < run->n; i++)
         *at++ = (uint8_t)(run->insn[i].pc - run->pc);
@@ -516,6 +510,24 @@ static void put_tables(const Emit *e)
         for (uint32_t j = 0; j < run->insn[i].size; j++)
             *at++ = run->insn[i].bytes[j];
     }
+}
+
+static void put_tables(const Emit *e)
+{
+    uint8_t *at = pool_take(e->n);
+    e->block->insn_of = at;
+    for (uint32_t i = 0; i < e->n; i++)
+        *at++ = e->insn_of[i];
+    records_put_code(e->run, e->block);
+}
+
+void records_drop_refused(DecodedRun *run)
+{
+    if (run->end != DECODE_FLOW || run->insn[run->n - 1].flow != FLOW_REFUSED)
+        return;
+    run->n--;
+    run->size -= run->insn[run->n].size;
+    run->end = DECODE_LIMIT;
 }
 
 /* Records from instruction `first` on. `with_head`: it is entered as blocks are. */
@@ -534,7 +546,7 @@ static Block *make(DecodedRun *run, const Block *whole, uint32_t first, bool wit
     e.n_records = 0;
     e.insn = first;
     if (whole == NULL) {
-        add_live_block(&e);
+        e.counter = records_add_live(run, block);
     } else {
         block->live = whole->live;
         block->counter = e.counter = whole->counter;
@@ -555,11 +567,7 @@ static Block *make(DecodedRun *run, const Block *whole, uint32_t first, bool wit
 
 Block *records_make(DecodedRun *run)
 {
-    if (run->end == DECODE_FLOW && run->insn[run->n - 1].flow == FLOW_REFUSED) {
-        run->n--;
-        run->size -= run->insn[run->n].size;
-        run->end = DECODE_LIMIT;
-    }
+    records_drop_refused(run);
     return make(run, NULL, 0, true);
 }
 

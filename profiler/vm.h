@@ -51,6 +51,19 @@ typedef struct ShadowEntry {
     const Op *call;     /* the record of the call */
 } ShadowEntry;
 
+/* Where the engines that decode at each execution are; private to them (step.h). */
+typedef struct Step {
+    uint64_t pc;                   /* the instruction that is being executed */
+    uint64_t next;                 /* the one behind it */
+    uint64_t end;                  /* of the block that holds them */
+    const struct Block *block;     /* what they are counted by */
+    const Op *site;                /* of the block's last instruction */
+    uint32_t routine;              /* that executes it */
+    uint32_t room;                 /* bytes that are valid in… */
+    uint8_t bytes[48];             /* …its encoding */
+    _Alignas(16) uint64_t slot[6]; /* its operands, as a record */
+} Step;
+
 /*
  * The guest's integer state, one per thread. Vector, x87, MXCSR and FS are in the host's own
  * registers at all times, and so is GS unless vm_keeps_gs. While interp_run is active, flags may be
@@ -88,6 +101,7 @@ typedef struct Cpu {
         uint32_t changed;                  /* the code at pc is not what was decoded */
         const volatile uint64_t *critical; /* rseq_cs of the thread, or a word that is 0 */
     } burst;
+    Step step;
 } Cpu;
 
 /* Why interp_run came back. cpu.pc, registers and flags are exact. */

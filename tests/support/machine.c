@@ -162,6 +162,14 @@ static void put_way_out(void)
     put_field(at, &jump, 1, code + LEAVE);
 }
 
+static Engine engine_wanted(void)
+{
+    const char *name = getenv("VM_ENGINE");
+    if (name != NULL && strcmp(name, "switch") == 0)
+        return ENGINE_SWITCH;
+    return name != NULL && strcmp(name, "indirect") == 0 ? ENGINE_INDIRECT : ENGINE_THREADED;
+}
+
 void machine_init(void)
 {
     code = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1,
@@ -176,6 +184,7 @@ void machine_init(void)
     put_caller();
     put_leave();
     the_vm.options.zydis = ZYDIS_FILE;
+    the_vm.options.engine = engine_wanted();
     if (!interp_init(&the_vm))
         vm_die(the_vm.unsupported, 0);
     thread.cpu.counter = vm_double_counters();

@@ -20,7 +20,7 @@ typedef struct MachineState {
     uint8_t data[MACHINE_DATA];
 } MachineState;
 
-/* Once per test program. */
+/* Once per test program. The environment's VM_ENGINE names the engine: threaded without it. */
 void machine_init(void);
 /* Where code and data lie; the upper half of the data is the stack. */
 uint64_t machine_code(void);

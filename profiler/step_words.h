@@ -1,0 +1,63 @@
+/*
+ * step_words.h: the words of handler.h and bodies.h in the engines that decode at each execution,
+ * for engine_*.c, which include it first and then the sources of the handlers.
+ *
+ * An engine defines STEP_NEXT(), how a routine ends, and STEP_DISPATCH(routine).
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef RESPIN_PROFILER_STEP_WORDS_H
+#define RESPIN_PROFILER_STEP_WORDS_H
+
+#define STEP_ENGINE 1
+#define LINKAGE static __attribute__((unused))
+#define TABLE static __attribute__((unused))
+
+#define NEXT(slots) STEP_NEXT()
+#define MAKE_RAW() return h_step_raw(cpu, op, fa, fb, kind)
+#define SITE (cpu->step.site)
+#define TARGET_LINK(target) (target)->pc
+#define GO(link)                                                                                   \
+    do {                                                                                           \
+        cpu->pc = (U64)(uintptr_t)(link);                                                          \
+        return h_step_go(cpu, op, fa, fb, kind);                                                   \
+    } while (0)
+
+#include "profiler/bodies.h"
+#include "profiler/model.h"
+#include "profiler/step.h"
+
+static Handler h_step_raw, h_step_go, h_step_fall, h_step_edge, h_indirect_miss, h_return_miss;
+
+/* 16 bytes of code at `address` into step.bytes at `at`: a guest access, precise on a fault. */
+#define STEP_LOAD(address, at)                                                                     \
+    do {                                                                                           \
+        register U64 kind_ __asm__("r8") = kind;                                                   \
+        U64 low_, high_;                                                                           \
+        __asm__ volatile(ACCESS("movq %[m], %[v]")                                                 \
+                         : [v] "=r"(low_)                                                          \
+                         : [m] "m"(*(const U64 *)(address)), PINNED(kind_)                         \
+                         : "memory");                                                              \
+        __asm__ volatile(ACCESS("movq %[m], %[v]")                                                 \
+                         : [v] "=r"(high_)                                                         \
+                         : [m] "m"(*(const U64 *)((address) + 8)), PINNED(kind_)                   \
+                         : "memory");                                                              \
+        *(U64 *)(void *)&cpu->step.bytes[at] = low_;                                               \
+        *(U64 *)(void *)&cpu->step.bytes[(at) + 8] = high_;                                        \
+    } while (0)
+
+/* The next instruction: fetched, decoded, dispatched. */
+#define STEP_ON()                                                                                  \
+    do {                                                                                           \
+        U64 pc_ = cpu->step.next;                                                                  \
+        if (UNLIKELY(pc_ >= cpu->step.end))                                                        \
+            return h_step_fall(cpu, op, fa, fb, kind);                                             \
+        cpu->step.pc = pc_;                                                                        \
+        if (UNLIKELY((pc_ & (STEP_PAGE - 1)) > STEP_PAGE - STEP_FETCH))                            \
+            return h_step_edge(cpu, op, fa, fb, kind);                                             \
+        STEP_LOAD(pc_, 0);                                                                         \
+        cpu->step.room = STEP_FETCH;                                                               \
+        STEP_DISPATCH(step_decode(cpu));                                                           \
+    } while (0)
+
+#endif
