@@ -198,12 +198,14 @@ bool interp_recover(Thread *thread, const int64_t *host_gregs, int signal)
     return thunk != NULL && recover_thunk(&thread->cpu, thunk, host_gregs, signal == SIGNAL_TRAP);
 }
 
-bool interp_is_stale(const int64_t *host_gregs)
+bool interp_is_stale(const Thread *thread, const int64_t *host_gregs)
 {
     uint64_t rip = (uint64_t)host_gregs[GREG_RIP];
     const Thunk *thunk = thunk_at(rip);
     const Block *block = NULL;
-    if (thunk != NULL)
+    if (step_is_on())
+        block = thunk != NULL || in_handlers(rip) ? thread->cpu.step.block : NULL;
+    else if (thunk != NULL)
         block = thunk->block;
     else if (in_handlers(rip))
         block = records_block_of((const Op *)(uintptr_t)host_gregs[greg_of[R_RSI]]);

@@ -183,7 +183,8 @@ static bool is_watched_write(int signal, const uint64_t *info, const HostContext
  */
 static void write_again(Thread *thread, HostContext *context)
 {
-    if (!interp_is_stale(context->gregs) || !interp_recover(thread, context->gregs, SIGNAL_SEGV))
+    if (!interp_is_stale(thread, context->gregs) ||
+        !interp_recover(thread, context->gregs, SIGNAL_SEGV))
         return;
     thread->cpu.tail.alone = true;
     resume_at_loop(thread, context);

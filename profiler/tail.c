@@ -13,6 +13,7 @@
 #include "profiler/lookup.h"
 #include "profiler/pool.h"
 #include "profiler/records.h"
+#include "profiler/step.h"
 
 enum { TAIL_BUCKETS = 1 << 10 };
 
@@ -76,7 +77,7 @@ static const Op *make_alone(uint64_t pc)
     run.n = 1;
     run.size = run.insn[0].size;
     run.map.checked = false;
-    return records_make_alone(&run)->ops;
+    return (step_is_on() ? step_make_block(&run) : records_make_alone(&run))->ops;
 }
 
 const Op *tail_take(Cpu *cpu)

@@ -194,7 +194,7 @@ void interp_forget(uint64_t start, uint64_t end);
  * From a host signal handler: the interrupted code belongs to a block that was forgotten, so what
  * follows must not be taken from it. interp_recover gives the state.
  */
-bool interp_is_stale(const int64_t *host_gregs);
+bool interp_is_stale(const Thread *thread, const int64_t *host_gregs);
 /*
  * From a host signal handler. host_gregs: uc_mcontext.gregs of the interrupted host context.
  * True: the host was inside a handler's guest memory access or inside a thunk, so the signal
