@@ -33,7 +33,8 @@
 
 enum {
     INFO_CODE = 2,    /* siginfo as words of 4 bytes: si_signo, si_errno, si_code */
-    INFO_ADDRESS = 2, /* siginfo as words of 8 bytes: si_addr */
+    INFO_ADDRESS = 2, /* siginfo as words of 8 bytes: si_addr, si_call_addr */
+    SYSCALL_BYTES = 2,
 };
 
 /* Flags of sigaction (asm/signal.h); and which of them the kernel keeps. */
@@ -131,6 +132,8 @@ static void capture(Thread *thread, int signal, const uint64_t *info, HostContex
         return; /* a sent SIGSEGV on top of a real one: one of a kind is all the kernel keeps, too
                  */
     memcpy(place->info, info, SIGINFO_BYTES);
+    if (signal == SIGNAL_SYS && info[INFO_ADDRESS] == (uint64_t)vm_syscall_done)
+        place->info[INFO_ADDRESS] = thread->cpu.pc + SYSCALL_BYTES; /* trapped by a filter */
     place->err = (uint64_t)context->gregs[GREG_ERR];
     place->trapno = (uint64_t)context->gregs[GREG_TRAPNO];
     place->cr2 = (uint64_t)context->gregs[GREG_CR2];

@@ -5,6 +5,7 @@
  */
 #include "profiler/syscalls.h"
 #include "profiler/detach.h"
+#include "profiler/filter.h"
 #include "profiler/gs_calls.h"
 #include "profiler/guard.h"
 #include "profiler/limit_calls.h"
@@ -23,6 +24,7 @@
 #include <asm/unistd.h>
 #include <linux/prctl.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 
 int vm_guest_syscall(Call *call, volatile const uint32_t *pending)
     __attribute__((visibility("hidden")));
@@ -230,8 +232,12 @@ static CallFate call_refuse_eperm(Thread *thread, Call *call)
     return done(call, -EPERM);
 }
 
-static const char under_filter[] =
-    "it filters its system calls (seccomp), the VM's would be caught";
+/* A filter (else: the strict mode, with nothing but read, write and exit) is about to be set. */
+static void leave_under_filter(Thread *thread, bool is_filter, uint64_t program)
+{
+    if (!is_filter || !filter_lets_vm_live(program))
+        detach(thread, "it filters its system calls (seccomp), the VM's would be caught");
+}
 
 /* Pages that the guest may read are locked, whoever closed them. */
 static CallFate call_mlock(Thread *thread, Call *call)
@@ -248,7 +254,7 @@ static CallFate call_prctl(Thread *thread, Call *call)
     if (call->arg[0] == SYSCALL_DISPATCH || call->arg[0] == PR_SET_MM)
         return done(call, -EINVAL);
     if (call->arg[0] == PR_SET_SECCOMP)
-        detach(thread, under_filter);
+        leave_under_filter(thread, call->arg[1] == SECCOMP_MODE_FILTER, call->arg[2]);
     if (call->arg[0] == DENY_WRITE_EXECUTE)
         detach(thread, "it forbids writable code, and the VM needs some");
     return syscall_pass(thread, call);
@@ -266,9 +272,8 @@ static CallFate call_arch_prctl(Thread *thread, Call *call)
 
 static CallFate call_seccomp(Thread *thread, Call *call)
 {
-    enum { GET_ACTION_AVAIL = 2 };
-    if (call->arg[0] < GET_ACTION_AVAIL)
-        detach(thread, under_filter);
+    if (call->arg[0] <= SECCOMP_SET_MODE_FILTER)
+        leave_under_filter(thread, call->arg[0] == SECCOMP_SET_MODE_FILTER, call->arg[2]);
     return syscall_pass(thread, call);
 }
 
