@@ -95,7 +95,7 @@ static const OptionRow profile_options[] = {
     { 'o', "out", "FILE", OPTION_STRING, offsetof(ProfileVerbOptions, out),
       "where the profile goes (default app.rsp)" },
     { 0, "engine", "ENGINE", OPTION_STRING, offsetof(ProfileVerbOptions, engine),
-      "how the VM runs code: threaded" },
+      "how the VM runs code: switch, indirect, threaded, translate, auto" },
     { 0, "no-follow", NULL, OPTION_FLAG, offsetof(ProfileVerbOptions, no_follow),
       "run child processes natively, without counting" },
     { 0, "fixed-addresses", NULL, OPTION_FLAG, offsetof(ProfileVerbOptions, fixed_addresses),

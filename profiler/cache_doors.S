@@ -21,6 +21,8 @@
 cache_doors_start:
         .type   cache_enter, @function
 cache_enter:
+        cmpl    $0, DOOR_PENDING(%rdi) /* from here on a signal finds RIP at the doors */
+        jne     1f
         movq    %rsp, %gs:DOOR_HOST_SP
         movq    %rsi, %gs:DOOR_TARGET
         pushq   %rdx
@@ -42,6 +44,8 @@ cache_enter:
         movq    120(%rdi), %r15
         movq    56(%rdi), %rdi
         jmp     *%gs:DOOR_TARGET
+1:      movl    $DOOR_RUN_PENDING, %eax
+        ret
         .size   cache_enter, .-cache_enter
 
 /* All registers into the Cpu, whose address is then in RDI; RFLAGS into RDX; RAX and RCX stay. */

@@ -12,12 +12,17 @@
 #define DOOR_CPU -4080
 #define DOOR_HOST_SP -4072
 #define DOOR_TARGET -4064
+#define DOOR_PENDING 164
+#define DOOR_RUN_PENDING 1
 
 #ifndef __ASSEMBLER__
 
 #include "profiler/record.h"
 
-/* Loads the guest's registers and flags and jumps to `code`; the caller's frame must be gone. */
+/*
+ * Loads the guest's registers and flags and jumps to `code`; the caller's frame must be gone. Where
+ * a signal waits it is RUN_PENDING instead: cpu->pc and cpu->rflags are exact already.
+ */
 uint64_t cache_enter(Cpu *cpu, const void *code, uint64_t rflags);
 
 /* Never called: translated code jumps here. */

@@ -10,6 +10,7 @@
  */
 #include "profiler/frame.h"
 #include "profiler/memory.h"
+#include "profiler/signals.h"
 #include "profiler/text.h"
 
 #include <asm/errno.h>
@@ -145,6 +146,29 @@ long alt_stack_set(GuestAltStack *stack, const GuestAltStack *wanted, uint64_t s
     if (wanted->size < LEAST_ALT_STACK)
         return -ENOMEM;
     *stack = (GuestAltStack){ wanted->sp, wanted->flags, 0, wanted->size };
+    return 0;
+}
+
+long signals_alt_stack(Thread *thread, uint64_t new_stack, uint64_t old_stack)
+{
+    uint64_t sp = thread->cpu.reg[R_RSP];
+    GuestAltStack *stack = &thread->os->alt_stack;
+    GuestAltStack wanted;
+    GuestAltStack old = *stack;
+    if (new_stack != 0 && !guest_read(&wanted, new_stack, sizeof wanted))
+        return -EFAULT;
+    old.flags &= 1u << 31;
+    if (old.size == 0)
+        old.flags |= ALT_STACK_DISABLED;
+    else if (alt_stack_holds(stack, sp))
+        old.flags |= ALT_STACK_ACTIVE;
+    if (new_stack != 0) {
+        long result = alt_stack_set(stack, &wanted, sp);
+        if (result != 0)
+            return result;
+    }
+    if (old_stack != 0 && !guest_write(old_stack, &old, sizeof old))
+        return -EFAULT;
     return 0;
 }
 

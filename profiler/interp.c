@@ -12,6 +12,7 @@
 #include "profiler/step.h"
 #include "profiler/tail.h"
 #include "profiler/thunk.h"
+#include "profiler/translate.h"
 
 extern const uint8_t __start_interp_text[], __stop_interp_text[];
 extern const int32_t __start_interp_access[], __stop_interp_access[];
@@ -100,11 +101,9 @@ bool interp_owns(uint64_t rip)
 
 /* ---- recovering ---- */
 
-/* uc_mcontext.gregs, by guest register number, and the others that matter (sys/ucontext.h). */
-static const uint8_t greg_of[N_GUEST_REGS] = {
+const uint8_t interp_greg_of[N_GUEST_REGS] = {
     13, 14, 12, 11, 15, 10, 9, 8, 0, 1, 2, 3, 4, 5, 6, 7
 };
-enum { GREG_RIP = 16, GREG_FLAGS = 17 };
 
 static bool is_guest_access(uint64_t rip)
 {
@@ -131,7 +130,7 @@ void interp_count_partial(Cpu *cpu, const Block *block, uint32_t n)
     vm_unlock(&the_vm.code_lock);
 }
 
-static void recover_at(Cpu *cpu, const Block *block, uint32_t index)
+void interp_stop_at(Cpu *cpu, const Block *block, uint32_t index)
 {
     if (step_is_on()) {
         block = cpu->step.block;
@@ -143,19 +142,20 @@ static void recover_at(Cpu *cpu, const Block *block, uint32_t index)
 
 static bool recover_handler(Cpu *cpu, const int64_t *gregs)
 {
-    const Op *op = (const Op *)(uintptr_t)gregs[greg_of[R_RSI]];
+    const Op *op = (const Op *)(uintptr_t)gregs[interp_greg_of[R_RSI]];
     const Block *block = step_is_on() ? cpu->step.block : records_block_of(op);
     if (block == NULL || !is_guest_access((uint64_t)gregs[GREG_RIP]))
         return false;
-    set_flags(cpu, flags_raw((uint64_t)gregs[greg_of[R_R8]], (uint64_t)gregs[greg_of[R_RDX]],
-                             (uint64_t)gregs[greg_of[R_RCX]]));
-    recover_at(cpu, block, step_is_on() ? 0 : block->insn_of[op - block->ops]);
+    set_flags(cpu, flags_raw((uint64_t)gregs[interp_greg_of[R_R8]],
+                             (uint64_t)gregs[interp_greg_of[R_RDX]],
+                             (uint64_t)gregs[interp_greg_of[R_RCX]]));
+    interp_stop_at(cpu, block, step_is_on() ? 0 : block->insn_of[op - block->ops]);
     return true;
 }
 
 static uint64_t home_value(uint8_t home, const int64_t *gregs, uint64_t saved)
 {
-    return home == NO_REG ? saved : (uint64_t)gregs[greg_of[home]];
+    return home == NO_REG ? saved : (uint64_t)gregs[interp_greg_of[home]];
 }
 
 static const ThunkInsn *thunk_insn_at(const Thunk *thunk, uint64_t rip)
@@ -176,7 +176,7 @@ static bool recover_thunk(Cpu *cpu, const Thunk *thunk, const int64_t *gregs, bo
         return false;
     for (unsigned reg = 0; reg < N_GUEST_REGS; reg++) {
         if ((thunk->regs & 1u << reg) != 0)
-            cpu->reg[reg] = (uint64_t)gregs[greg_of[reg]];
+            cpu->reg[reg] = (uint64_t)gregs[interp_greg_of[reg]];
     }
     if (insn->flags_native)
         set_flags(cpu, raw_of_rflags((uint64_t)gregs[GREG_FLAGS]));
@@ -184,7 +184,7 @@ static bool recover_thunk(Cpu *cpu, const Thunk *thunk, const int64_t *gregs, bo
         set_flags(cpu, flags_raw(home_value(thunk->home_kind, gregs, cpu->scratch[7]),
                                  home_value(thunk->home_fa, gregs, cpu->flag_a),
                                  home_value(thunk->home_fb, gregs, cpu->flag_b)));
-    recover_at(cpu, thunk->block, insn->index + (trap ? 1u : 0u));
+    interp_stop_at(cpu, thunk->block, insn->index + (trap ? 1u : 0u));
     return true;
 }
 
@@ -192,6 +192,8 @@ bool interp_recover(Thread *thread, const int64_t *host_gregs, int signal)
 {
     enum { SIGNAL_TRAP = 5 };
     uint64_t rip = (uint64_t)host_gregs[GREG_RIP];
+    if (translate_owns(rip))
+        return translate_state(thread, host_gregs, true) == STATE_EXACT;
     if (in_handlers(rip))
         return recover_handler(&thread->cpu, host_gregs);
     const Thunk *thunk = thunk_at(rip);
@@ -201,6 +203,8 @@ bool interp_recover(Thread *thread, const int64_t *host_gregs, int signal)
 bool interp_is_stale(const Thread *thread, const int64_t *host_gregs)
 {
     uint64_t rip = (uint64_t)host_gregs[GREG_RIP];
+    if (translate_owns(rip))
+        return translate_is_stale(rip);
     const Thunk *thunk = thunk_at(rip);
     const Block *block = NULL;
     if (step_is_on())
@@ -208,7 +212,7 @@ bool interp_is_stale(const Thread *thread, const int64_t *host_gregs)
     else if (thunk != NULL)
         block = thunk->block;
     else if (in_handlers(rip))
-        block = records_block_of((const Op *)(uintptr_t)host_gregs[greg_of[R_RSI]]);
+        block = records_block_of((const Op *)(uintptr_t)host_gregs[interp_greg_of[R_RSI]]);
     if (block == NULL)
         return false;
     return block->stale != 0 || (block->whole != NULL && block->whole->stale != 0);

@@ -47,7 +47,9 @@ __attribute__((format(printf, 2, 3))) static void add(Words *words, const char *
 static const struct {
     const char *name;
     int number; /* Engine */
-} engines[] = { { "switch", 0 }, { "indirect", 1 }, { "threaded", 2 } };
+} engines[] = {
+    { "switch", 0 }, { "indirect", 1 }, { "threaded", 2 }, { "translate", 3 }, { "auto", 4 },
+};
 
 const char *profiler_engines(void)
 {

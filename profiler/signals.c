@@ -26,6 +26,7 @@
 #include "profiler/sigmask.h"
 #include "profiler/text.h"
 #include "profiler/threads.h"
+#include "profiler/translate.h"
 #include "profiler/watch.h"
 
 #include <asm/errno.h>
@@ -142,10 +143,14 @@ static void capture(Thread *thread, int signal, const uint64_t *info, HostContex
     thread->cpu.pending = 1;
 }
 
+static int32_t code_of(const uint64_t *info)
+{
+    return ((const int32_t *)(const void *)info)[INFO_CODE];
+}
+
 static bool raised_by_fault(int signal, const uint64_t *info)
 {
-    int32_t code = ((const int32_t *)(const void *)info)[INFO_CODE];
-    return (SIG_BIT(signal) & FAULT_SIGNALS) != 0 && signal != SIGNAL_SYS && code > 0;
+    return (SIG_BIT(signal) & FAULT_SIGNALS) != 0 && signal != SIGNAL_SYS && code_of(info) > 0;
 }
 
 __attribute__((noreturn)) static void die_of_own_fault(int signal, const HostContext *context,
@@ -168,6 +173,7 @@ __attribute__((noreturn)) static void die_of_own_fault(int signal, const HostCon
 static void resume_at_loop(Thread *thread, HostContext *context)
 {
     enum { FLAG_TF = 1 << 8, FLAG_DF = 1 << 10, FLAG_AC = 1 << 18 };
+    thread->os->stepping = false;
     context->gregs[GREG_RIP] = (int64_t)thread_loop;
     context->gregs[GREG_RSP] = (int64_t)slot_stack_top(thread) - 8;
     context->gregs[GREG_RDI] = (int64_t)thread;
@@ -177,8 +183,7 @@ static void resume_at_loop(Thread *thread, HostContext *context)
 static bool is_watched_write(int signal, const uint64_t *info, const HostContext *context)
 {
     enum { NO_ACCESS = 2, BY_WRITE = 2 };
-    int32_t code = ((const int32_t *)(const void *)info)[INFO_CODE];
-    return signal == SIGNAL_SEGV && code == NO_ACCESS &&
+    return signal == SIGNAL_SEGV && code_of(info) == NO_ACCESS &&
            (context->gregs[GREG_ERR] & BY_WRITE) != 0 && watch_fault(info[INFO_ADDRESS]);
 }
 
@@ -193,6 +198,21 @@ static void write_again(Thread *thread, HostContext *context)
     resume_at_loop(thread, context);
 }
 
+/* A signal waits, and the thread is in the code cache. */
+static void leave_cache(Thread *thread, HostContext *context)
+{
+    StateAnswer answer = translate_interrupted(thread, context->gregs);
+    thread->os->stepping = answer == STATE_STEP;
+    if (answer == STATE_EXACT)
+        resume_at_loop(thread, context);
+}
+
+static bool is_step(const Thread *thread, int signal, const uint64_t *info)
+{
+    enum { SINGLE_STEP = 2 };
+    return thread->os->stepping && signal == SIGNAL_TRAP && code_of(info) == SINGLE_STEP;
+}
+
 static void host_handler(int signal, const uint64_t *info, HostContext *context)
 {
     Thread *thread = slot_thread(&signal);
@@ -202,6 +222,10 @@ static void host_handler(int signal, const uint64_t *info, HostContext *context)
         return;
     if (is_watched_write(signal, info, context)) {
         write_again(thread, context);
+        return;
+    }
+    if (is_step(thread, signal, info)) {
+        leave_cache(thread, context);
         return;
     }
     if (raised_by_fault(signal, info)) {
@@ -220,6 +244,8 @@ static void host_handler(int signal, const uint64_t *info, HostContext *context)
     capture(thread, signal, info, context);
     if (rip >= vm_syscall_window && rip < vm_syscall_done)
         context->gregs[GREG_RIP] = (int64_t)vm_syscall_interrupted;
+    else if (translate_owns((uint64_t)rip))
+        leave_cache(thread, context);
 }
 
 /* ---- actions ------------------------------------------------------------------------------ */
@@ -355,29 +381,6 @@ long signals_action(Thread *thread, uint64_t signal, uint64_t new_action, uint64
     if (result == 0 && old_action != 0 && !guest_write(old_action, &old, sizeof old))
         return -EFAULT;
     return result;
-}
-
-long signals_alt_stack(Thread *thread, uint64_t new_stack, uint64_t old_stack)
-{
-    uint64_t sp = thread->cpu.reg[R_RSP];
-    GuestAltStack *stack = &thread->os->alt_stack;
-    GuestAltStack wanted;
-    GuestAltStack old = *stack;
-    if (new_stack != 0 && !guest_read(&wanted, new_stack, sizeof wanted))
-        return -EFAULT;
-    old.flags &= 1u << 31;
-    if (old.size == 0)
-        old.flags |= ALT_STACK_DISABLED;
-    else if (alt_stack_holds(stack, sp))
-        old.flags |= ALT_STACK_ACTIVE;
-    if (new_stack != 0) {
-        long result = alt_stack_set(stack, &wanted, sp);
-        if (result != 0)
-            return result;
-    }
-    if (old_stack != 0 && !guest_write(old_stack, &old, sizeof old))
-        return -EFAULT;
-    return 0;
 }
 
 /* ---- delivery ----------------------------------------------------------------------------- */

@@ -15,4 +15,14 @@
  */
 const Op *tail_take(Cpu *cpu);
 
+/*
+ * From a host signal handler: execution stops at instruction `index` of `block`, whose first ones
+ * were executed and are counted by a partial block. Sets cpu->pc. Takes code_lock.
+ */
+void interp_stop_at(Cpu *cpu, const Block *block, uint32_t index);
+
+/* uc_mcontext.gregs, by guest register number, and the others that matter (sys/ucontext.h). */
+extern const uint8_t interp_greg_of[N_GUEST_REGS];
+enum { GREG_RIP = 16, GREG_FLAGS = 17 };
+
 #endif

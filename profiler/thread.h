@@ -108,6 +108,7 @@ typedef struct ThreadOs {
     SigTable *actions;
     GuestAltStack alt_stack;
 
+    bool stepping;      /* by single steps through the code cache, a signal waits (state.c) */
     volatile bool held; /* guest_mask, not the kernel's mask, is the guest's signal mask */
     SigMask guest_mask;
     SigMask base_mask;    /* what a handler's mask starts from: guest_mask, or a sigsuspend's */

@@ -32,7 +32,8 @@ enum {
 
 _Static_assert(AREA_SLOT(rax) == DOOR_RAX && AREA_SLOT(rcx) == DOOR_RCX &&
                    AREA_SLOT(cpu) == DOOR_CPU && AREA_SLOT(host_sp) == DOOR_HOST_SP &&
-                   AREA_SLOT(target) == DOOR_TARGET && offsetof(Cpu, reg) == 0,
+                   AREA_SLOT(target) == DOOR_TARGET && offsetof(Cpu, reg) == 0 &&
+                   offsetof(Cpu, pending) == DOOR_PENDING && RUN_PENDING == DOOR_RUN_PENDING,
                "cache_doors.h");
 
 /* ---- threads ---- */
@@ -150,7 +151,9 @@ static HANDLER(h_enter_trace)
     const Trace *trace = find_trace(block_of_first(op), 0);
     if (UNLIKELY(trace == NULL))
         NEXT(1);
-    U64 flags = rflags_of_raw(flags_raw(kind, fa, fb)) | (cpu->rflags & RFLAGS_DF) | IF_AND_ONE;
+    U64 raw = flags_raw(kind, fa, fb);
+    U64 flags = rflags_of_raw(raw) | (cpu->rflags & RFLAGS_DF) | IF_AND_ONE;
+    flow_leave(cpu, raw, block_of_first(op)->pc, RUN_PENDING);
     return cache_enter(cpu, trace->code, flags);
 }
 

@@ -92,5 +92,12 @@ typedef enum StateAnswer {
  * says which block is to be finished without counting.
  */
 StateAnswer translate_state(Thread *thread, const int64_t *host_gregs, bool fault);
+/*
+ * For an asynchronous signal, and again at each single step: as above, and host_gregs are set to go
+ * on with single steps (STATE_STEP) or without.
+ */
+StateAnswer translate_interrupted(Thread *thread, int64_t *host_gregs);
+/* What was interrupted at `rip` is a trace through a block that was forgotten. */
+bool translate_is_stale(uint64_t rip);
 
 #endif
