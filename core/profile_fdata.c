@@ -10,8 +10,9 @@
  * the middle of a block counts as a mismatch. BOLT's blocks are not ours (it also splits at targets
  * that were never reached, and does not at calls), so the function is followed here from all its
  * known entries through everything that direct branches reach; what they lead to, what follows a
- * conditional branch, landing pads and observed targets of indirect jumps begin blocks. The record
- * leaves from the last instruction before the boundary.
+ * conditional branch, landing pads, observed targets of indirect jumps, and where a `.cold` part
+ * comes back to its function begin blocks. The record leaves from the last instruction before the
+ * boundary.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -21,6 +22,7 @@
 #include "core/insn.h"
 #include "core/lsda.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* What is known of each byte of the function at hand. */
@@ -43,14 +45,24 @@ typedef struct FdataWriter {
     uint8_t *facts; /* one a byte of the function */
     uint64_t *work; /* offsets to follow */
     size_t n_work, work_cap;
+    bool collecting;     /* crossings */
+    uint64_t *crossings; /* what functions jump to outside themselves: a `.cold` part to its
+                            function and back; sorted */
+    size_t n_crossings, crossings_cap;
 } FdataWriter;
 
 /* ---- BOLT's blocks of a function ------------------------------------------------------------- */
 
 static void follow(FdataWriter *writer, uint64_t addr, uint8_t facts)
 {
-    if (addr < writer->func->start.v || addr >= writer->func->end)
+    if (addr < writer->func->start.v || addr >= writer->func->end) {
+        if (writer->collecting && (facts & BYTE_TARGET) != 0) {
+            writer->crossings = arena_grow(writer->arena, writer->crossings, &writer->crossings_cap,
+                                           writer->n_crossings + 1, sizeof *writer->crossings);
+            writer->crossings[writer->n_crossings++] = addr;
+        }
         return;
+    }
     uint64_t offset = addr - writer->func->start.v;
     writer->facts[offset] |= facts;
     if ((writer->facts[offset] & BYTE_INSN) != 0)
@@ -99,17 +111,53 @@ static void follow_pads(FdataWriter *writer)
             follow(writer, lsda->sites[i].landing_pad.v, BYTE_LEADER | BYTE_TARGET);
 }
 
-/* `first` to `end`: the function's blocks in the profile. */
-static void find_leaders(FdataWriter *writer, uint32_t first, uint32_t end)
+/* Begins with what is known of a function without a profile: its start and its landing pads. */
+static void begin_function(FdataWriter *writer, const FuncName *func)
 {
-    const ProfileModule *module = writer->module;
-    const FuncName *func = writer->func;
     arena_reset(writer->scratch);
+    writer->func = func;
     writer->work = NULL;
     writer->n_work = writer->work_cap = 0;
     writer->facts = arena_many(writer->scratch, uint8_t, func->end - func->start.v);
     follow(writer, func->start.v, BYTE_LEADER | BYTE_TARGET);
     follow_pads(writer);
+}
+
+static void follow_all(FdataWriter *writer)
+{
+    while (writer->n_work > 0)
+        follow_path(writer, writer->work[--writer->n_work]);
+}
+
+static int order_u64(const void *left, const void *right)
+{
+    uint64_t a = *(const uint64_t *)left;
+    uint64_t b = *(const uint64_t *)right;
+    return (a > b) - (a < b);
+}
+
+static void follow_crossings(FdataWriter *writer)
+{
+    size_t low = 0;
+    size_t high = writer->collecting ? 0 : writer->n_crossings;
+    size_t n = high;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (writer->crossings[middle] < writer->func->start.v)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    for (; low < n && writer->crossings[low] < writer->func->end; low++)
+        follow(writer, writer->crossings[low], BYTE_LEADER | BYTE_TARGET);
+}
+
+/* `first` to `end`: the function's blocks in the profile. */
+static void find_leaders(FdataWriter *writer, uint32_t first, uint32_t end)
+{
+    const ProfileModule *module = writer->module;
+    begin_function(writer, writer->func);
+    follow_crossings(writer);
     for (uint32_t i = first; i < end; i++) {
         uint32_t n;
         follow(writer, module->blocks[i].start.v, 0);
@@ -119,8 +167,7 @@ static void find_leaders(FdataWriter *writer, uint32_t first, uint32_t end)
             if (edges[j].kind == EDGE_JUMP_IND && edges[j].to_module == writer->index)
                 follow(writer, edges[j].to.v, BYTE_LEADER | BYTE_TARGET);
     }
-    while (writer->n_work > 0)
-        follow_path(writer, writer->work[--writer->n_work]);
+    follow_all(writer);
 }
 
 /* ---- records --------------------------------------------------------------------------------- */
@@ -231,12 +278,22 @@ static void put_branches_of(FdataWriter *writer, const ProfileBlock *block)
                      edges[i].count);
 }
 
-static void put_functions(FdataWriter *writer)
+static void put_function(FdataWriter *writer, uint32_t first, uint32_t end)
+{
+    Walk walk = { .source = VADDR_NONE, .end = UINT64_MAX };
+    for (uint32_t i = first; i < end; i++) {
+        walk_block(writer, &walk, &writer->module->blocks[i]);
+        put_branches_of(writer, &writer->module->blocks[i]);
+    }
+}
+
+/* All executed functions: their crossings are collected, or their records written. */
+static void go_through(FdataWriter *writer, bool collecting)
 {
     const ProfileModule *module = writer->module;
     uint32_t end;
+    writer->collecting = collecting;
     for (uint32_t i = 0; i < module->n_blocks; i = end) {
-        Walk walk = { .source = VADDR_NONE, .end = UINT64_MAX };
         writer->func = func_names_at(&writer->names, module->blocks[i].start);
         end = i + 1;
         if (writer->func == NULL || writer->func->bolt == NULL)
@@ -244,11 +301,27 @@ static void put_functions(FdataWriter *writer)
         while (end < module->n_blocks && module->blocks[end].start.v < writer->func->end)
             end++;
         find_leaders(writer, i, end);
-        for (uint32_t j = i; j < end; j++) {
-            walk_block(writer, &walk, &module->blocks[j]);
-            put_branches_of(writer, &module->blocks[j]);
-        }
+        if (!collecting)
+            put_function(writer, i, end);
     }
+}
+
+static bool is_cold(const FuncName *func)
+{
+    return strstr(func->name, ".cold") != NULL;
+}
+
+static void collect_crossings(FdataWriter *writer)
+{
+    go_through(writer, true);
+    for (uint32_t i = 0; i < writer->names.n; i++) {
+        if (!is_cold(&writer->names.funcs[i]))
+            continue;
+        begin_function(writer, &writer->names.funcs[i]);
+        follow_all(writer);
+    }
+    if (writer->n_crossings > 1)
+        qsort(writer->crossings, writer->n_crossings, sizeof *writer->crossings, order_u64);
 }
 
 static void put_entries(FdataWriter *writer)
@@ -285,8 +358,9 @@ Status profile_write_fdata(const Profile *profile, uint32_t module, const Image 
                       "is stripped, and fdata names functions by their symbols: use --to=preagg, "
                       "which names addresses");
     } else {
+        collect_crossings(&writer);
         put_entries(&writer);
-        put_functions(&writer);
+        go_through(&writer, false);
     }
     arena_free(writer.scratch);
     arena_free(arena);

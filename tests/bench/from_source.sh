@@ -3,7 +3,7 @@
 #
 #   from_source.sh NAME DIR     NAME: lua5.4 sqlite3; the executable becomes DIR/NAME
 #
-# -O2, no splitting of functions, -Wl,-q. The program is one executable that needs no library of its
+# -O2, no splitting of functions, -Wl,-q, and MORE_FLAGS. The program is one executable that needs no library of its
 # own. Source packages come from the machine's own Debian mirror (deb-src is asked for in a copy of
 # its settings; nothing on the machine changes). SPDX-License-Identifier: MIT
 set -eu
@@ -11,7 +11,7 @@ name=${1:?usage: from_source.sh NAME DIR}
 dir=${2:?usage: from_source.sh NAME DIR}
 mkdir -p "$dir/apt/parts" "$dir/apt/lists/partial" "$dir/$name.src"
 dir=$(cd "$dir" && pwd)
-flags='-O2 -fno-reorder-blocks-and-partition -w'
+flags="-O2 -fno-reorder-blocks-and-partition -w ${MORE_FLAGS:-}"
 
 apt_source() { # PACKAGE: unpacks into $dir/NAME.src
     for file in /etc/apt/sources.list /etc/apt/sources.list.d/*; do

@@ -133,20 +133,59 @@ grep -q '^1 leaf/app.c/1 ' app.fdata || fail "fdata: local functions are not nam
 "$RESPIN" convert app.rsp --to=preagg --module=libc.so.6 | grep -q '^B [0-9a-f]*:[0-9a-f]* ' ||
     fail "preagg: addresses of a shared object bear no build id"
 
+cat >throw.cc <<'C'
+#include <cstdio>
+#include <stdexcept>
+#include <string>
+struct Guard {
+    int *n;
+    ~Guard() { ++*n; }
+};
+static int parse(const std::string &s, int *n)
+{
+    Guard g{n};
+    if (s.size() % 3 == 0)
+        throw std::runtime_error("bad " + s);
+    return (int)s.size();
+}
+static int outer(int i, int *n)
+{
+    Guard g{n};
+    std::string s(i % 7 + 1, 'x');
+    try {
+        return parse(s, n);
+    } catch (const std::exception &e) {
+        return (int)std::string(e.what()).size();
+    }
+}
+int main()
+{
+    int n = 0, t = 0;
+    for (int i = 0; i < 500; i++)
+        t += outer(i, &n) + (int)std::to_string(t).size();
+    printf("%d %d\n", n, t);
+}
+C
+${CXX:-c++} -O2 -no-pie -fno-pie -Wl,-q -o throw throw.cc || exit 1
+"$RESPIN" profile -q -o throw.rsp -- ./throw >/dev/null
+
 bolt=$(command -v perf2bolt || ls /usr/lib/llvm-22/bin/perf2bolt 2>/dev/null)
 if [ -n "$bolt" ]; then
-    "$bolt" -pa -p app.preagg -o theirs.fdata ./app >bolt.out 2>&1 || fail "perf2bolt refuses preagg"
-    grep -q 'mismatching disassembled function contents: 0 ' bolt.out ||
-        fail "preagg: $(grep mismatching bolt.out)"
-    "$(dirname "$bolt")/llvm-bolt" ./app -data=app.fdata -o app.bolt >bolt.out 2>&1 ||
-        fail "llvm-bolt refuses fdata"
-    grep -qiE 'stale|invalid' bolt.out && fail "fdata: $(grep -iE 'stale|invalid' bolt.out)"
-    # the same records as BOLT makes from preagg; it names local functions without their file
-    sed -E 's#([^ /]+)/[^ /]+/1 #\1/1 #g' app.fdata | sort >ours.fdata
-    sort theirs.fdata | comm -3 - ours.fdata >differ
-    [ "$(wc -l <differ)" -le 2 ] || fail "fdata: not what BOLT makes: $(head -5 differ)"
-    ./app.bolt | sed 's/ .*//' | cmp -s - native 2>/dev/null || [ "$(./app.bolt)" = "$(./app)" ] ||
-        fail "the program that BOLT wrote differs"
+    for name in app pie throw; do
+        "$RESPIN" convert $name.rsp --to=preagg -o $name.preagg
+        "$RESPIN" convert $name.rsp --to=fdata -o $name.fdata
+        "$bolt" -pa -p $name.preagg -o theirs.fdata ./$name >bolt.out 2>&1 || fail "perf2bolt refuses preagg of $name"
+        grep -q 'mismatching disassembled function contents: 0 ' bolt.out ||
+            fail "preagg of $name: $(grep mismatching bolt.out)"
+        "$(dirname "$bolt")/llvm-bolt" ./$name -data=$name.fdata -o $name.bolt >bolt.out 2>&1 ||
+            fail "llvm-bolt refuses fdata of $name"
+        grep -iE 'stale|invalid' bolt.out && fail "fdata of $name: BOLT calls it stale"
+        # the same records as BOLT makes from preagg; it names local functions without their file
+        sed -E 's#([^ /]+)/[^ /]+/1 #\1/1 #g' $name.fdata | sort >ours.fdata
+        sort theirs.fdata | comm -3 - ours.fdata >differ
+        [ ! -s differ ] || fail "fdata of $name: not what BOLT makes: $(head -5 differ)"
+        [ "$(./$name.bolt)" = "$(./$name)" ] || fail "$name: the program that BOLT wrote differs"
+    done
 else
     echo "bolt-22 is not installed: its reading of preagg and fdata is not tested"
 fi
