@@ -20,7 +20,7 @@
 
 #define LIVE_MAGIC UINT64_C(0x3145564c4e505352) /* "RSPNLVE1" */
 enum {
-    LIVE_VERSION = 3,
+    LIVE_VERSION = 4,
     LIVE_CHUNKS = 16384,
     LIVE_PATH_MAX = 456,
 };
@@ -65,7 +65,8 @@ typedef struct LiveHeader {
     uint64_t n_sums;
     uint64_t n_texts;
     uint64_t bursts;   /* SAMPLED: how often the program was looked at… */
-    uint64_t burst_ns; /* …and the user CPU time between two looks at a thread */
+    uint64_t burst_ns; /* …and the user CPU time between two looks at a thread… */
+    uint64_t spent_ns; /* …and the CPU time that the looks took */
     char command[LIVE_PATH_MAX];
 } LiveHeader;
 

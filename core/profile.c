@@ -197,8 +197,8 @@ Status profile_read_bytes(Arena *arena, const char *path, Bytes file, Images *im
 }
 
 /* All of the run: the file, and the live files beside it that belong to it. */
-static Status read_run(Arena *arena, const char *path, Images *images, const Profile **out,
-                       Error *err)
+static Status read_once(Arena *arena, const char *path, Images *images, const Profile **out,
+                        Error *err)
 {
     bool standard_input = strcmp(path, "-") == 0;
     const char *name = standard_input ? "standard input" : arena_string(arena, path);
@@ -211,6 +211,23 @@ static Status read_run(Arena *arena, const char *path, Images *images, const Pro
         return ST_OK;
     }
     return profile_add_siblings(arena, name, base, images, false, NULL, out, err);
+}
+
+/* Live files go when the run is finished: where that happened meanwhile, they are looked at again.
+ */
+static Status read_run(Arena *arena, const char *path, Images *images, const Profile **out,
+                       Error *err)
+{
+    struct stat before = { 0 }, after = { 0 };
+    Status status;
+    do {
+        if (stat(path, &before) != 0)
+            before.st_ino = 0;
+        status = read_once(arena, path, images, out, err);
+        if (stat(path, &after) != 0)
+            after.st_ino = 0;
+    } while (before.st_ino != after.st_ino);
+    return status;
 }
 
 Status profile_read(Arena *arena, const char *path, const Profile **out, Error *err)

@@ -238,7 +238,10 @@ static Status finish(Arena *arena, const char *path, Images *images, const Log *
     TRY(profile_slurp(arena, path, &file, err));
     TRY(profile_read_bytes(arena, path, file, images, &base, err));
     TRY(profile_add_siblings(arena, path, base, images, true, &used, &all, err));
-    TRY(profile_write(all, path, err));
+    Profile *whole = arena_copy(arena, all, sizeof *all);
+    if (used.n_alive == 0)
+        whole->run = 0; /* who reads it from now on looks for no other files: they are in it */
+    TRY(profile_write(whole, path, err));
     for (size_t i = 0; i < used.n; i++)
         if (unlink(used.paths[i]) != 0)
             log_print(log, LOG_WARN, "%s: counts are in %s now, but it cannot be removed: %s",

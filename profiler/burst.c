@@ -36,7 +36,8 @@ enum {
     SET_MASK = 2,
     INFO_CODE = 2, /* siginfo as words of 4 bytes */
     CODE_TIMER = -2,
-    ROUNDS = 64, /* of finding code mapped anew, in one burst */
+    COST_PER_MILLE = 35, /* CPU time of looks in that of the program, at most */
+    ROUNDS = 64,         /* of finding code mapped anew, in one burst */
     ROOM_HEAP = 4 << 20,
     ROOM_CODE = 1 << 20,
     XSAVE_SW = 464,
@@ -59,7 +60,8 @@ static struct {
     BurstPort *port;
     uint32_t n_slots;
     Thread *slot[SLOTS_MAX];
-    uint64_t *bursts; /* in the live file */
+    uint64_t asked; /* signals of the clock so far… */
+    uint64_t spent; /* …and CPU time of the looks, ns */
 } burst;
 
 /* Where burst_signal counts who is inside; start.S and burst_entry.S know no struct. */
@@ -108,7 +110,7 @@ void burst_start(Vm *vm, const char *command)
                    "be able to make files in that folder");
     if (!live_has_room())
         burst_fail("there is too little address space for the VM (RLIMIT_AS)");
-    burst.bursts = live_sample(port->burst_ns);
+    live_sample(port->burst_ns);
     make_slots(vm, port->n_slots);
     if (!interp_init(vm))
         burst_fail(vm->unsupported);
@@ -157,9 +159,17 @@ static bool can_look(const int32_t *info, const GuestContext *context)
            !has_shadow_stack() && live_has_room() && memory_make_room(ROOM_HEAP, ROOM_CODE);
 }
 
+/* Looks that find new code cost more; the next ones wait until the share is kept again. */
+static bool can_afford(void)
+{
+    uint64_t asked = __atomic_add_fetch(&burst.asked, 1, __ATOMIC_RELAXED);
+    uint64_t spent = __atomic_load_n(&burst.spent, __ATOMIC_RELAXED);
+    return spent / COST_PER_MILLE <= asked * burst.port->burst_ns / 1000;
+}
+
 Thread *burst_take(const int32_t *info, GuestContext *context)
 {
-    if (!can_look(info, context))
+    if (!can_look(info, context) || !can_afford())
         return NULL;
     for (uint32_t i = 0; i < burst.n_slots; i++) {
         ThreadOs *os = burst.slot[i]->os;
@@ -299,6 +309,14 @@ static void save_vectors(const GuestContext *context)
                      : "memory");
 }
 
+static uint64_t cpu_ns(void)
+{
+    enum { CLOCK_THREAD = 3, NS_PER_S = 1000000000 };
+    uint64_t now[2] = { 0, 0 };
+    raw_syscall(__NR_clock_gettime, CLOCK_THREAD, (long)now, 0, 0, 0, 0);
+    return now[0] * NS_PER_S + now[1];
+}
+
 __attribute__((noreturn)) static void go_back(Thread *thread)
 {
     ThreadOs *os = thread->os;
@@ -317,6 +335,7 @@ void burst_run(Thread *thread)
 {
     ThreadOs *os = thread->os;
     Cpu *cpu = &thread->cpu;
+    os->burst_began = cpu_ns();
     os->interrupted = copy_frame(thread, os->interrupted);
     vm_lock(&the_vm.code_lock);
     live_attach_thread(thread); /* there may be more counters by now */
@@ -329,7 +348,6 @@ void burst_run(Thread *thread)
     signals_use_alt_stack(thread);
     load_cpu(cpu, &os->interrupted->registers);
     cpu->burst.edges_left = burst.port->edges;
-    __atomic_add_fetch(burst.bursts, 1, __ATOMIC_RELAXED);
     restore_vectors(os->interrupted);
     look(thread);
     burst_finish(thread);
@@ -344,5 +362,8 @@ void burst_finish(Thread *thread)
         burst_critical_abort(thread, critical);
     store_cpu(&thread->cpu, &os->interrupted->registers);
     burst_faults_leave();
+    uint64_t spent = cpu_ns() - os->burst_began;
+    live_note_burst(spent);
+    __atomic_add_fetch(&burst.spent, spent, __ATOMIC_RELAXED);
     go_back(thread);
 }

@@ -239,11 +239,16 @@ void live_mark(uint32_t flag, bool on)
         __atomic_and_fetch(&live.header->flags, ~flag, __ATOMIC_RELEASE);
 }
 
-uint64_t *live_sample(uint64_t burst_ns)
+void live_sample(uint64_t burst_ns)
 {
     live.header->burst_ns = burst_ns;
     live_mark(LIVE_SAMPLED, true);
-    return &live.header->bursts;
+}
+
+void live_note_burst(uint64_t spent_ns)
+{
+    __atomic_add_fetch(&live.header->bursts, 1, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&live.header->spent_ns, spent_ns, __ATOMIC_RELAXED);
 }
 
 static bool series_has_room(const Series *series)

@@ -23,8 +23,10 @@ void live_text_room(uint64_t more);
 void live_add_text(const LiveText *text);
 /* Says that the process ended in order. Can be taken back when an execve fails after all. */
 void live_mark(uint32_t flag, bool on);
-/* Burst mode: marks the profile as sampled; where the number of bursts is counted. */
-uint64_t *live_sample(uint64_t burst_ns);
+/* Burst mode: marks the profile as sampled. */
+void live_sample(uint64_t burst_ns);
+/* Burst mode: a look was taken, and what it took. Any thread, without the lock. */
+void live_note_burst(uint64_t spent_ns);
 /* Burst mode: what one burst may add fits into the file. */
 bool live_has_room(void);
 /* The file's name; NULL: there is none. */

@@ -120,6 +120,7 @@ typedef struct ThreadOs {
     void *scratch; /* of an execve in a vfork child: given back by its parent */
     size_t scratch_size;
     uint64_t counters_mapped;         /* bytes at cpu.counter that are usable */
+    uint64_t burst_began;             /* its CPU time then */
     struct GuestContext *interrupted; /* burst mode: the frame that the burst goes back to */
 } ThreadOs;
 
