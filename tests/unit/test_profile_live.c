@@ -550,7 +550,7 @@ static void broken_records_are_named(void **state)
     expect_error(arena, live_maker_file(arena, &maker), "maps", "from 0x");
     maker = usual_maker(1);
     maker.header.version = LIVE_VERSION + 1;
-    expect_error(arena, live_maker_file(arena, &maker), "header", "version 4");
+    expect_error(arena, live_maker_file(arena, &maker), "header", "version 5");
     maker = usual_maker(1);
     Bytes file = live_maker_file(arena, &maker);
     expect_error(arena, (Bytes){ file.data, 100 }, "header", "ends after 100 bytes");
