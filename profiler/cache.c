@@ -32,9 +32,11 @@ static volatile uint32_t n_arenas;
 
 /* ---- making arenas ---- */
 
+static const uint64_t near_enough = UINT64_C(3) << 29;
+
 static bool is_near(uint64_t a, uint64_t b)
 {
-    const uint64_t most = UINT64_C(3) << 29;
+    const uint64_t most = near_enough;
     return a < b ? b - a < most : a - b < most;
 }
 
@@ -50,14 +52,17 @@ static uint8_t *map_at(uint64_t at)
     return NULL;
 }
 
-/* From a gigabyte below `near` downwards, then from half of one above it upwards. */
+/*
+ * From a gigabyte below `near` downwards, then from half of one above it upwards. Programs linked
+ * low have their heap above them: as far beyond it as can be, downwards.
+ */
 static uint8_t *map_near(uint64_t near)
 {
     const uint64_t step = UINT64_C(1) << 26, gigabyte = UINT64_C(1) << 30;
     const uint64_t here = near & ~(step - 1);
     bool low = near < 2 * gigabyte;
-    uint64_t below = low ? 2 * gigabyte - 2 * step : here - gigabyte;
-    for (uint64_t at = below; is_near(at, near) && at >= gigabyte / 4; at -= step) {
+    uint64_t below = low ? here + near_enough - 2 * step : here - gigabyte;
+    for (uint64_t at = below; is_near(at, near) && at > (low ? near : step); at -= step) {
         uint8_t *got = map_at(at);
         if (got != NULL)
             return got;

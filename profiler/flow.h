@@ -56,6 +56,8 @@ void interp_count_partial(Cpu *cpu, const Block *block, uint32_t n);
 const Op *lookup_code(uint64_t pc, bool *real);
 /* The target record of an indirect branch, made on first use; NULL where there is no code. */
 const Target *lookup_target(const Op *site, uint64_t pc);
+/* The last new target of an indirect jump or call; the others follow. code_lock is held. */
+const Target *lookup_targets(const Op *site);
 /* The record of a call whose return address is `pc`; NULL: none was decoded. */
 const Op *lookup_return(uint64_t pc);
 /* A guest address for the record at which a block or a link begins. */

@@ -98,30 +98,38 @@ uint32_t glue_exit_counter(Weave *w, uint32_t i, uint32_t edge, uint32_t other_e
     if (w->passed[i] == 0 && other_edge == 0)
         return edge;
     uint32_t counter = live_new_counters(1);
+    w->left[i] = counter;
     add_sum(w, edge, counter);
     add_sum(w, other_edge, counter);
     add_sum(w, w->passed[i], counter);
     return counter;
 }
 
-static const Trace *trace_of(const Weave *w, const Block *block)
+static Trace *trace_of(const Weave *w, const Block *block)
 {
     if (block == NULL)
         return NULL;
     if (block == w->path->block[0].block && w->trace->from == 0)
         return w->trace;
-    for (const Trace *trace = block->traces; trace != NULL; trace = trace->same_head) {
+    for (Trace *trace = block->traces; trace != NULL; trace = trace->same_head) {
         if (trace->from == 0 && trace->stale == 0)
             return trace;
     }
     return NULL;
 }
 
+void glue_note_link(Trace *trace, uint8_t *field)
+{
+    LinkNode *node = pool_take(sizeof *node);
+    *node = (LinkNode){ field, trace->links };
+    trace->links = node;
+}
+
 /* A jump that is linked now or later. */
-static void jump_out(Code *code, Code *cold, uint64_t target, const Trace *trace)
+static void jump_out(Code *code, Code *cold, uint64_t target, Trace *trace)
 {
     if (trace != NULL && emit_reaches(code->at, trace->code)) {
-        emit_jump(code, trace->code);
+        glue_note_link(trace, emit_link(code, trace->code));
         return;
     }
     Exit *leave = glue_exit(EXIT_TO, target);
@@ -242,10 +250,10 @@ void glue_call(Weave *w, uint32_t i, bool spilled_target)
  */
 void glue_open_calls(Weave *w, Code *code, uint32_t i, bool returned)
 {
-    for (uint32_t call = 0; call < i; call++) {
+    for (uint32_t call = 0; call <= i; call++) {
         const PathBlock *at = &w->path->block[call];
-        if (at->block->end != LIVE_END_CALL || at->partner == NO_CALL ||
-            at->partner < i + (returned ? 1 : 0))
+        bool is_call = at->block->end == LIVE_END_CALL || at->block->end == LIVE_END_CALL_IND;
+        if (!is_call || at->partner == NO_CALL || at->partner < i + (returned ? 1 : 0))
             continue;
         emit_gs_store(code, AREA_SLOT(guest_sp), R_RSP);
         emit_gs_load(code, R_RSP, AREA_SLOT(ring_top));
@@ -320,16 +328,47 @@ static uint8_t spilled_of(uint16_t regs)
                      ((regs & 1u << R_RCX) != 0 ? SPILLED_RCX : 0));
 }
 
+/* The target is in RAX, RCX is spilled: on to its stub. */
+static void dispatch(Weave *w, Code *code, uint32_t i, Exit *site)
+{
+    const PathBlock *at = &w->path->block[i];
+    const GuestInsn *insn = &at->insn[at->n - 1];
+    site->in_rax = insn->shape == SHAPE_R && insn->a == R_RAX * 8;
+    site->counter = glue_exit_counter(w, i, site->edge, 0);
+    emit_lea(code, false, R_RCX, R_RAX, (int32_t)site->number);
+    emit_low_word(code, R_RCX, R_RCX);
+    emit_gs_jump_table(code, R_RCX, AREA_INDIRECT);
+}
+
+/* Falls through where the target is the one that the path expects. */
+static void expect_target(Weave *w, Code *code, uint32_t i)
+{
+    uint64_t target = w->path->block[i].likely->pc;
+    if (is_short(target)) {
+        emit_lea(code, true, R_RCX, R_RAX, -(int32_t)target);
+    } else {
+        emit_cell_load(code, R_RCX, w->expected[i]);
+        emit_lea_sum(code, R_RCX, R_RCX, R_RAX);
+    }
+    emit_skip_if_zero(code, JUMP_SIZE);
+    uint8_t *field = emit_jump(code, code->at);
+    w->side[w->n_side++] =
+        (SideExit){ .field = field, .block = i, .is_indirect = true, .spilled = w->spilled };
+}
+
 void glue_indirect(Weave *w, uint32_t i)
 {
     const PathBlock *at = &w->path->block[i];
     const GuestInsn *insn = &at->insn[at->n - 1];
     Code *code = w->hot;
-    Exit *site = new_site(w, i);
-    site->in_rax = insn->shape == SHAPE_R && insn->a == R_RAX * 8;
-    site->counter = glue_exit_counter(w, i, site->edge, 0);
-    glue_reload(w, code, spilled_of(insn->regs));
-    if (!site->in_rax) {
+    bool is_call = at->block->end == LIVE_END_CALL_IND;
+    bool in_rax = insn->shape == SHAPE_R && insn->a == R_RAX * 8;
+    if (w->spilled != 0) {
+        TracePoint *reload = glue_point(w, code, i, at->n - 1, true);
+        glue_reload(w, code, spilled_of(insn->regs));
+        glue_end_point(w, code, reload);
+    }
+    if (!in_rax) {
         TracePoint *point = glue_point(w, code, i, at->n - 1, true);
         spill(w, code, SPILLED_RAX);
         glue_end_point(w, code, point);
@@ -337,15 +376,15 @@ void glue_indirect(Weave *w, uint32_t i)
         w->failed |= !emit_branch_operand(code, insn);
         glue_end_point(w, code, point);
     }
-    if (at->block->end == LIVE_END_CALL_IND)
-        glue_call(w, i, !site->in_rax);
-    TracePoint *point =
-        glue_point(w, code, i, at->n - 1, site->in_rax && at->block->end != LIVE_END_CALL_IND);
+    if (is_call)
+        glue_call(w, i, !in_rax);
+    TracePoint *point = glue_point(w, code, i, at->n - 1, in_rax && !is_call);
     spill(w, code, SPILLED_RCX);
     glue_end_point(w, code, point);
-    emit_lea(code, false, R_RCX, R_RAX, (int32_t)site->number);
-    emit_low_word(code, R_RCX, R_RCX);
-    emit_gs_jump_table(code, R_RCX, AREA_INDIRECT);
+    if (at->likely != NULL)
+        expect_target(w, code, i);
+    else
+        dispatch(w, code, i, new_site(w, i));
 }
 
 /* ---- side exits ---- */
@@ -359,6 +398,9 @@ void glue_side_exit(Weave *w, const SideExit *side)
     if (side->is_return) {
         glue_open_calls(w, w->cold, i, false);
         glue_return(w, w->cold, i);
+    } else if (side->is_indirect) {
+        glue_open_calls(w, w->cold, i, false);
+        dispatch(w, w->cold, i, new_site(w, i));
     } else {
         glue_exit_to(w, w->cold, i, glue_exit_counter(w, i, side->edge, 0), side->target);
     }

@@ -234,6 +234,21 @@ static uint32_t site_live(const Op *site)
     return (uint32_t)(site->run == h_call_r ? site[2].word[0] : site[1].word[1]);
 }
 
+/* The site's list of targets: in a word that its record does not use; NULL: a return. */
+static Target **targets_of(const Op *site)
+{
+    Op *own = (Op *)(uintptr_t)site;
+    if (site->run == h_call_r)
+        return (Target **)&own[2].word[1];
+    return site->run == h_jump_r ? (Target **)&own[1].word[0] : NULL;
+}
+
+const Target *lookup_targets(const Op *site)
+{
+    Target **list = targets_of(site);
+    return list != NULL ? *list : NULL;
+}
+
 static uint32_t target_bucket(const Op *site, uint64_t pc)
 {
     return bucket_of(pc + (uint64_t)(uintptr_t)site * 3, TARGET_BUCKETS);
@@ -256,7 +271,12 @@ static const Target *make_target(const Op *site, uint64_t pc)
         return NULL;
     Target **head = &targets[target_bucket(site, pc)];
     Target *target = pool_take(sizeof *target);
-    *target = (Target){ pc, site, ops, live_new_counters(1), *head };
+    *target = (Target){ pc, site, ops, live_new_counters(1), *head, NULL, NULL };
+    Target **list = targets_of(site);
+    if (list != NULL) {
+        target->other = *list;
+        *list = target;
+    }
     LiveEdge edge = { .block = site_live(site),
                       .counter = target->counter,
                       .target = pc,

@@ -75,7 +75,14 @@ typedef struct Target {
     const Op *ops;
     uint32_t counter;
     struct Target *next;
+    struct Target *other;     /* of the same site, seen before */
+    struct CountNode *counts; /* further counters whose sums it holds; code_lock is held */
 } Target;
+
+typedef struct CountNode {
+    uint32_t counter;
+    struct CountNode *next;
+} CountNode;
 
 enum { TARGET_CACHE = 4096 }; /* entries per thread, a power of two */
 

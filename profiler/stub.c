@@ -64,10 +64,10 @@ static bool leads_to(const Stub *stub, const Stub *head)
     return stub != NULL;
 }
 
-static uint32_t stub_counter(const Exit *site, uint32_t target_counter)
+static uint32_t stub_counter(const Exit *site, const Target *target)
 {
     uint32_t counter = live_new_counters(1);
-    live_add_sum((LiveSum){ target_counter, counter });
+    live_add_sum((LiveSum){ target->counter, counter });
     live_add_sum((LiveSum){ site->edge, counter });
     if (site->before != 0)
         live_add_sum((LiveSum){ site->before, counter });
@@ -86,7 +86,7 @@ static const Stub *stub_of_entry(const uint8_t *entry)
     return ((const StubCells *)(const void *)entry - 1)->stub;
 }
 
-static void put_stub(Code *code, Stub *stub, const Exit *site, uint32_t counter, const Trace *trace)
+static void put_stub(Code *code, Stub *stub, const Exit *site, uint32_t counter, Trace *trace)
 {
     enum { LOAD_INDEX_AND_JUMP = 5 + 8, JUMP_BY_CELL = 6 };
     StubCells cells = { -stub->target, stub->before != NULL ? stub->before->code : NULL, stub };
@@ -106,18 +106,17 @@ static void put_stub(Code *code, Stub *stub, const Exit *site, uint32_t counter,
     emit_gs_load(code, R_RCX, AREA_SLOT(rcx));
     if (!site->in_rax)
         emit_gs_load(code, R_RAX, AREA_SLOT(rax));
-    emit_jump(code, trace->code);
+    glue_note_link(trace, emit_link(code, trace->code));
 }
 
-void stub_install(const Cpu *cpu, Exit *site, uint64_t pc, uint32_t target_counter,
-                  const Trace *trace)
+void stub_install(const Cpu *cpu, Exit *site, const Target *target, Trace *trace)
 {
-    const uint8_t **place = place_of(cpu, index_of(site, pc));
+    const uint8_t **place = place_of(cpu, index_of(site, target->pc));
     const uint8_t *miss = (const uint8_t *)area_slots(cpu)->miss_indirect;
     const Stub *head = *place != miss ? stub_of_entry(*place) : NULL;
     CacheRoom room;
     for (const Stub *stub = site->stubs; stub != NULL; stub = stub->next) {
-        if (stub->target == pc && leads_to(stub, head)) {
+        if (stub->target == target->pc && leads_to(stub, head)) {
             *place = stub->code;
             return;
         }
@@ -125,10 +124,14 @@ void stub_install(const Cpu *cpu, Exit *site, uint64_t pc, uint32_t target_count
     if (!cache_room((uint64_t)trace->code, 0, STUB_ROOM, &room))
         return;
     Stub *stub = pool_take(sizeof *stub);
-    stub->target = pc;
+    stub->target = target->pc;
     stub->before = head;
     stub->next = site->stubs;
-    put_stub(&room.cold, stub, site, stub_counter(site, target_counter), trace);
+    uint32_t counter = stub_counter(site, target);
+    put_stub(&room.cold, stub, site, counter, trace);
+    CountNode *node = pool_take(sizeof *node);
+    *node = (CountNode){ counter, target->counts };
+    ((Target *)(uintptr_t)target)->counts = node;
     site->stubs = stub;
     cache_keep(&room, NULL);
     *place = stub->code;

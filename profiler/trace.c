@@ -13,12 +13,15 @@
 #define ZYAN_NO_LIBC 1
 #include "profiler/trace.h"
 
+#include "profiler/flow.h"
 #include "profiler/lookup.h"
 #include "profiler/translate.h"
 
 #include <Zydis/Mnemonic.h>
 
 enum {
+    LONG_INSNS = 128,  /* beyond it, a final trace ends at the heads of others, too */
+    LIKELY_SHARE = 45, /* percent of an indirect branch's targets */
     UNROLL_INSNS = 64, /* a loop is not passed again beyond this size */
     PREFIX_GS = 0x65,
 };
@@ -141,8 +144,66 @@ static bool close_call(Path *path, uint64_t *next)
     return true;
 }
 
+/* How often `trace` passed its block `i`, and how often it left the path there. */
+static void count_in_trace(const Cpu *cpu, const Trace *trace, uint32_t i, uint64_t *stayed,
+                           uint64_t *left)
+{
+    uint64_t out = 0;
+    *stayed = *left = 0;
+    for (uint32_t k = 0; k < trace->n_blocks; k++) {
+        uint64_t n = trace->left[k] != 0 ? cpu->counter[trace->left[k]] : 0;
+        if (k == i)
+            *left = n;
+        if (trace->visits != 0 ? k <= i : k > i)
+            out += n;
+    }
+    if (trace->visits == 0)
+        *stayed = out;
+    else if (cpu->counter[trace->visits] > out)
+        *stayed = cpu->counter[trace->visits] - out;
+}
+
+/* A conditional jump was mostly taken: in the interpreter, and in the traces that hold it. */
+static bool mostly_taken(const Cpu *cpu, const Block *block)
+{
+    uint64_t taken = cpu->counter[block->counter];
+    uint64_t not_taken = cpu->counter[block->counter + 1];
+    for (const TraceNode *node = block->through; node != NULL; node = node->next) {
+        const Trace *trace = node->trace;
+        for (uint32_t i = 0; i < trace->n_blocks; i++) {
+            uint64_t stayed, left;
+            if (trace->blocks[i] != block)
+                continue;
+            count_in_trace(cpu, trace, i, &stayed, &left);
+            bool taken_path = trace->taken[i];
+            taken += taken_path ? stayed : left;
+            not_taken += taken_path ? left : stayed;
+        }
+    }
+    return taken > not_taken;
+}
+
+/* The target that an indirect branch had most often, if that was often. */
+static const Target *likely_target(const Cpu *cpu, const Block *block)
+{
+    const Target *best = NULL;
+    uint64_t all = 0, most = 0;
+    const Op *site = block->ops + block->n_slots - (block->end == LIVE_END_CALL_IND ? 3 : 2);
+    for (const Target *target = lookup_targets(site); target != NULL; target = target->other) {
+        uint64_t n = cpu->counter[target->counter];
+        for (const CountNode *node = target->counts; node != NULL; node = node->next)
+            n += cpu->counter[node->counter];
+        all += n;
+        if (n > most) {
+            most = n;
+            best = target;
+        }
+    }
+    return most * 100 >= all * LIKELY_SHARE ? best : NULL;
+}
+
 /* Where the last block's likely edge leads, and what is open there. False: nowhere known. */
-static bool next_address(const Cpu *cpu, Path *path, uint64_t *next, uint8_t *within)
+static bool next_address(const Cpu *cpu, Path *path, bool final, uint64_t *next, uint8_t *within)
 {
     PathBlock *last = &path->block[path->n - 1];
     const Block *block = last->block;
@@ -150,7 +211,7 @@ static bool next_address(const Cpu *cpu, Path *path, uint64_t *next, uint8_t *wi
     *within = last->within;
     switch (block->end) {
     case LIVE_END_COND:
-        last->taken = cpu->counter[block->counter] > cpu->counter[block->counter + 1];
+        last->taken = mostly_taken(cpu, block);
         if (!last->taken)
             *next = block->pc + block->size;
         return true;
@@ -166,6 +227,15 @@ static bool next_address(const Cpu *cpu, Path *path, uint64_t *next, uint8_t *wi
         if (!close_call(path, next))
             return false;
         *within = path->block[last->partner].within;
+        return true;
+    case LIVE_END_CALL_IND:
+    case LIVE_END_JUMP_IND:
+        last->likely = final ? likely_target(cpu, block) : NULL;
+        if (last->likely == NULL)
+            return false;
+        *next = last->likely->pc;
+        if (block->end == LIVE_END_CALL_IND)
+            *within = (uint8_t)(path->n - 1);
         return true;
     default:
         return false;
@@ -191,19 +261,28 @@ static bool has_trace(const Block *block)
     return false;
 }
 
-/* `round`: where on the path the head was passed last. */
-static bool goes_on_with(const Path *path, uint32_t *round, const Block *next, uint8_t within)
+/* Operands of its code may be out of reach. */
+static bool is_far(uint64_t a, uint64_t b)
 {
-    if (next == NULL || next->stale != 0)
+    const uint64_t most = UINT64_C(1) << 28;
+    return a < b ? b - a > most : a - b > most;
+}
+
+/* `round`: where on the path the head was passed last. */
+static bool goes_on_with(const Path *path, bool final, uint32_t *round, const Block *next,
+                         uint8_t within)
+{
+    if (next == NULL || next->stale != 0 || is_far(next->pc, path->block[0].block->pc))
         return false;
     if (next == path->block[0].block && within == NO_CALL) {
         *round = path->n;
-        return path->n_insns <= UNROLL_INSNS;
+        return final && path->n_insns <= UNROLL_INSNS;
     }
-    return !has_trace(next) && !was_passed(path, *round, next, within);
+    bool other = final ? path->n_insns >= LONG_INSNS && has_trace(next) : has_trace(next);
+    return !other && !was_passed(path, *round, next, within);
 }
 
-bool trace_choose(const Cpu *cpu, Block *head, Path *path)
+bool trace_choose(const Cpu *cpu, Block *head, bool final, Path *path)
 {
     path->n = path->n_insns = 0;
     uint8_t within = NO_CALL;
@@ -211,10 +290,10 @@ bool trace_choose(const Cpu *cpu, Block *head, Path *path)
     uint32_t round = 0;
     uint64_t address;
     while (add_block(path, next, within)) {
-        if (!next_address(cpu, path, &address, &within))
+        if (!next_address(cpu, path, final, &address, &within))
             break;
         next = lookup_block(address);
-        if (!goes_on_with(path, &round, next, within))
+        if (!goes_on_with(path, final, &round, next, within))
             break;
     }
     return path->n != 0;

@@ -13,10 +13,11 @@ enum { PATH_BLOCKS = 48, PATH_INSNS = 320, NO_CALL = 255 };
 typedef struct PathBlock {
     Block *block;
     const GuestInsn *insn;
-    uint32_t n;      /* instructions */
-    bool taken;      /* a conditional jump's more likely way */
-    uint8_t within;  /* index of the innermost call of the path that is open here; NO_CALL */
-    uint8_t partner; /* a call's return on the path, or a return's call; NO_CALL: none */
+    uint32_t n;           /* instructions */
+    bool taken;           /* a conditional jump's more likely way */
+    uint8_t within;       /* index of the innermost call of the path that is open here; NO_CALL */
+    const Target *likely; /* of an indirect jump or call: what the path expects; NULL: nothing */
+    uint8_t partner;      /* a call's return on the path, or a return's call; NO_CALL: none */
 } PathBlock;
 
 /* At least one block; each but the last is followed by where its likely edge leads. */
@@ -28,9 +29,10 @@ typedef struct Path {
 } Path;
 
 /*
- * The path from `head` that `cpu`'s counters favour. False: `head` itself cannot be translated.
+ * The path from `head` that `cpu`'s counters favour. `final`: a long one, also through blocks that
+ * other traces hold. False: `head` itself cannot be translated.
  * code_lock is held.
  */
-bool trace_choose(const Cpu *cpu, Block *head, Path *path);
+bool trace_choose(const Cpu *cpu, Block *head, bool final, Path *path);
 
 #endif

@@ -86,12 +86,13 @@ static void note_trace(Block *block, Trace *trace)
 }
 
 /* code_lock is held. */
-static const Trace *make_trace(const Cpu *cpu, Block *block, uint32_t from)
+static Trace *make_trace(const Cpu *cpu, Block *block, uint32_t from, bool final)
 {
     static Path path;
-    if (block->refused || block->stale != 0 || live_is_full() || !trace_choose(cpu, block, &path))
+    if (block->refused || block->stale != 0 || live_is_full() ||
+        !trace_choose(cpu, block, final, &path))
         return NULL;
-    Trace *trace = weave_trace(&path, from);
+    Trace *trace = weave_trace(&path, from, final);
     if (trace == NULL) {
         block->refused = true;
         return NULL;
@@ -106,28 +107,63 @@ static const Trace *make_trace(const Cpu *cpu, Block *block, uint32_t from)
 const Trace *translate_block(const Cpu *cpu, Block *block)
 {
     const Trace *trace = find_trace(block, 0);
-    return trace != NULL ? trace : make_trace(cpu, block, 0);
+    return trace != NULL ? trace : make_trace(cpu, block, 0, false);
 }
 
 /* ---- forgetting ---- */
 
-/* The entry becomes a jump out. Whoever is inside goes on to an exit. */
-static void retire(Trace *trace)
+/* The entry becomes a jump. Whoever is inside goes on to an exit. */
+static void divert_entry(Trace *trace, const uint8_t *target)
 {
-    enum { LOW_BYTES = 24 }; /* bits of the word that stay */
-    if (trace->stale != 0)
-        return;
+    enum { LOW_BITS = 40 };
     trace->stale = 1;
     uint64_t *entry = (uint64_t *)(uintptr_t)trace->code;
-    uint64_t relative = (uint32_t)(trace->way_out - (trace->code + JUMP_SIZE));
-    uint64_t jump = 0xe9 | relative << 8;
-    const uint64_t kept = ~UINT64_C(0) << (64 - LOW_BYTES);
-    __atomic_store_n(entry, (*entry & kept) | jump, __ATOMIC_RELEASE);
+    uint64_t relative = (uint32_t)(target - (trace->code + JUMP_SIZE));
+    uint64_t kept = ~UINT64_C(0) << LOW_BITS;
+    __atomic_store_n(entry, (*entry & kept) | relative << 8 | 0xe9, __ATOMIC_RELEASE);
+}
+
+static void retire(Trace *trace)
+{
+    if (trace->stale != 0)
+        return;
+    divert_entry(trace, trace->way_out);
     Block *head = trace->blocks[0];
     if (trace->from == 0 && head->stale == 0) {
         head->ops->imm = translate_patience();
         __atomic_store_n(&head->ops->run, h_warm, __ATOMIC_RELEASE);
     }
+}
+
+/* What led to `old` leads to `made`, at once or by way of its entry. */
+static void supersede(Trace *old, Trace *made)
+{
+    const uint8_t *target = cache_reach(old->code, made->code);
+    if (target == NULL)
+        return;
+    LinkNode *next;
+    for (LinkNode *node = old->links; node != NULL; node = next) {
+        next = node->next;
+        if (!emit_reaches(node->field, made->code))
+            continue;
+        emit_patch(node->field, made->code);
+        node->next = made->links;
+        made->links = node;
+    }
+    old->links = NULL;
+    divert_entry(old, target);
+}
+
+static void promote(Cpu *cpu, const Exit *leave, Block *block)
+{
+    vm_lock(&the_vm.code_lock);
+    Trace *old = find_trace(block, leave->counter);
+    if (old != NULL && old->visits != 0) {
+        Trace *made = make_trace(cpu, block, leave->counter, true);
+        if (made != NULL)
+            supersede(old, made);
+    }
+    vm_unlock(&the_vm.code_lock);
 }
 
 void translate_forget(const Block *block)
@@ -190,13 +226,13 @@ static const Op *inside_block(const Op *first)
 }
 
 /* The trace that begins where a call returned to. code_lock is held. */
-static const Trace *landing_trace(const Cpu *cpu, Block *block, uint32_t from)
+static Trace *landing_trace(const Cpu *cpu, Block *block, uint32_t from)
 {
-    const Trace *trace = find_trace(block, from);
+    Trace *trace = find_trace(block, from);
     bool warm =
         block->ops->run == h_enter_trace || (block->ops->run == h_warm && block->ops->imm <= 1);
     if (trace == NULL && warm) {
-        trace = make_trace(cpu, block, from);
+        trace = make_trace(cpu, block, from, false);
         block->ops->imm = translate_patience() + 1;
     }
     return trace;
@@ -205,11 +241,13 @@ static const Trace *landing_trace(const Cpu *cpu, Block *block, uint32_t from)
 static void link_exit(const Cpu *cpu, const Exit *leave, Block *block)
 {
     vm_lock(&the_vm.code_lock);
-    const Trace *trace = leave->kind == EXIT_LANDING ? landing_trace(cpu, block, leave->counter)
-                                                     : find_trace(block, 0);
+    Trace *trace = leave->kind == EXIT_LANDING ? landing_trace(cpu, block, leave->counter)
+                                               : find_trace(block, 0);
     const uint8_t *target = trace != NULL ? cache_reach(leave->field, trace->code) : NULL;
-    if (target != NULL)
+    if (target != NULL) {
         emit_patch(leave->field, target);
+        glue_note_link(trace, leave->field);
+    }
     vm_unlock(&the_vm.code_lock);
 }
 
@@ -221,11 +259,16 @@ static __attribute__((noinline)) const Op *follow(Cpu *cpu, const Exit *leave)
             COUNT(leave->counter);
         return leave->op;
     }
+    if (leave->kind == EXIT_PROMOTE && leave->counter != 0)
+        COUNT(leave->counter);
     cpu->pc = leave->target;
     const Op *to = lookup_code(leave->target, &real);
     if (!real)
         return to;
-    link_exit(cpu, leave, block_of_first(to));
+    if (leave->kind == EXIT_PROMOTE)
+        promote(cpu, leave, block_of_first(to));
+    else
+        link_exit(cpu, leave, block_of_first(to));
     return cpu->pending != 0 ? inside_block(to) : to;
 }
 
@@ -267,9 +310,9 @@ static __attribute__((noinline)) const Op *find_missed(Cpu *cpu, uint64_t pc, ui
     if (target == NULL || to->run != h_enter_trace)
         return to;
     vm_lock(&the_vm.code_lock);
-    const Trace *trace = find_trace(block_of_first(to), 0);
+    Trace *trace = find_trace(block_of_first(to), 0);
     if (trace != NULL)
-        stub_install(cpu, site, pc, target->counter, trace);
+        stub_install(cpu, site, target, trace);
     vm_unlock(&the_vm.code_lock);
     return to;
 }

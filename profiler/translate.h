@@ -49,8 +49,18 @@ typedef struct Trace {
     const uint32_t *passed;
     const TracePoint *points;
     const uint8_t *way_out;  /* where a jump at the entry leads when the trace is stale */
+    uint32_t visits;         /* counter of its entries, while it is tried out; 0: it is final */
+    const bool *taken;       /* per block: the path takes its conditional jump */
+    const uint32_t *left;    /* per block: counter of the way out of the path there; 0: none */
+    struct LinkNode *links;  /* jumps to its entry */
     struct Trace *same_head; /* list of the traces of a block */
 } Trace;
+
+/* The relative target of a jump to a trace. */
+typedef struct LinkNode {
+    uint8_t *field;
+    struct LinkNode *next;
+} LinkNode;
 
 /* A list of traces; code_lock is held by whoever reads it. */
 typedef struct TraceNode {

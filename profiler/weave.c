@@ -18,7 +18,10 @@
 
 #include <Zydis/Mnemonic.h>
 
-enum { NO_EDGE = 0 };
+enum {
+    NO_EDGE = 0,
+    TRIAL = 1000, /* entries after which a trace is made anew, longer (docs/translate.md) */
+};
 
 /* ---- copies ---- */
 
@@ -140,9 +143,11 @@ static uint32_t path_edge(const PathBlock *at)
     return at->block->counter + (second ? 1 : 0);
 }
 
-/* The other edge of a return whose call is on the path: the call came back. */
-static uint32_t came_back(const Path *path, const PathBlock *at)
+/* What else is counted with the path's edge: a call that came back, an indirect branch's target. */
+static uint32_t other_edge(const Path *path, const PathBlock *at)
 {
+    if (at->likely != NULL)
+        return at->likely->counter;
     bool matched = at->block->end == LIVE_END_RET && at->partner != NO_CALL;
     return matched ? path->block[at->partner].block->counter + 1 : NO_EDGE;
 }
@@ -150,6 +155,8 @@ static uint32_t came_back(const Path *path, const PathBlock *at)
 static uint64_t path_target(const Path *path, const PathBlock *at)
 {
     const Block *block = at->block;
+    if (at->likely != NULL)
+        return at->likely->pc;
     if (block->end == LIVE_END_RET)
         block = path->block[at->partner].block;
     else if (block->end != LIVE_END_FALL && (block->end != LIVE_END_COND || at->taken))
@@ -172,7 +179,7 @@ static void exit_to_record(Weave *w, uint32_t i)
 static void end_last(Weave *w, uint32_t i)
 {
     const PathBlock *at = &w->path->block[i];
-    uint32_t counter = glue_exit_counter(w, i, path_edge(at), came_back(w->path, at));
+    uint32_t counter = glue_exit_counter(w, i, path_edge(at), other_edge(w->path, at));
     glue_exit_to(w, w->hot, i, counter, path_target(w->path, at));
 }
 
@@ -197,7 +204,9 @@ static void end_block(Weave *w, uint32_t i)
     case LIVE_END_JUMP_IND:
     case LIVE_END_CALL_IND:
         glue_indirect(w, i);
-        return;
+        if (at->likely == NULL)
+            return;
+        break;
     case LIVE_END_SYSCALL:
         exit_to_record(w, i);
         return;
@@ -219,7 +228,7 @@ static void count_path(Weave *w, uint32_t from)
     for (uint32_t i = 0; i + 1 < path->n; i++) {
         const PathBlock *at = &path->block[i];
         uint32_t here = first + i;
-        uint32_t parts[] = { path_edge(at), came_back(path, at), w->passed[i] };
+        uint32_t parts[] = { path_edge(at), other_edge(path, at), w->passed[i] };
         for (unsigned k = 0; k < 3; k++) {
             if (parts[k] != NO_EDGE)
                 live_add_sum((LiveSum){ parts[k], here });
@@ -238,6 +247,10 @@ static void make_cells(Weave *w)
         if ((block->end == LIVE_END_CALL || block->end == LIVE_END_CALL_IND) &&
             back != (uint64_t)(int32_t)back)
             emit_bytes(w->cold, &cells, sizeof cells);
+        uint64_t expected = w->path->block[i].likely != NULL ? -w->path->block[i].likely->pc : 0;
+        w->expected[i] = (const uint64_t *)(void *)w->cold->at;
+        if (expected != 0 && expected != (uint64_t)(int32_t)expected)
+            emit_bytes(w->cold, &expected, sizeof expected);
     }
 }
 
@@ -259,6 +272,29 @@ static const uint8_t *way_out(Weave *w)
     return start;
 }
 
+/* Counts this entry; the TRIAL-th asks for the final trace. */
+static void count_entry(Weave *w)
+{
+    Code *code = w->hot;
+    Exit *leave = glue_exit(EXIT_PROMOTE, w->path->block[0].block->pc);
+    bool landed = w->trace->from != 0;
+    leave->counter = w->trace->from;
+    if (!landed)
+        emit_gs_store(code, AREA_SLOT(rcx), R_RCX);
+    emit_count(code, w->trace->visits, R_RCX);
+    emit_lea(code, true, R_RCX, R_RCX, -TRIAL);
+    emit_skip_if_zero(code, 2);
+    emit1(code, 0xeb);
+    emit1(code, JUMP_SIZE);
+    emit_jump(code, w->cold->at);
+    emit_gs_load(w->cold, R_RCX, AREA_SLOT(rcx));
+    if (landed)
+        emit_gs_load(w->cold, R_RAX, AREA_SLOT(rax));
+    glue_leave(w->cold, leave);
+    if (!landed)
+        emit_gs_load(code, R_RCX, AREA_SLOT(rcx));
+}
+
 static void weave_all(Weave *w)
 {
     static const uint8_t entry[] = { 0x0f, 0x1f, 0x44, 0x00, 0x00 };
@@ -266,6 +302,8 @@ static void weave_all(Weave *w)
     make_cells(w);
     w->trace->way_out = way_out(w);
     emit_bytes(w->hot, entry, sizeof entry);
+    if (w->trace->visits != 0)
+        count_entry(w);
     for (uint32_t i = 0; i < path->n; i++) {
         const PathBlock *at = &path->block[i];
         uint32_t n = at->n - (at->block->end != LIVE_END_FALL ? 1 : 0);
@@ -289,19 +327,24 @@ static void fill_trace(const Weave *w, const CacheRoom *room, const uint8_t *col
 {
     Trace *trace = w->trace;
     Block *blocks[PATH_BLOCKS];
-    for (uint32_t i = 0; i < w->path->n; i++)
+    bool taken[PATH_BLOCKS];
+    for (uint32_t i = 0; i < w->path->n; i++) {
         blocks[i] = w->path->block[i].block;
+        taken[i] = w->path->block[i].taken;
+    }
     trace->cold = cold;
     trace->size = (uint32_t)(room->hot.at - w->start);
     trace->cold_size = (uint32_t)(room->cold.at - cold);
     trace->n_blocks = w->path->n;
     trace->n_points = w->n_points;
     trace->blocks = copy_of(blocks, w->path->n * sizeof blocks[0]);
+    trace->taken = copy_of(taken, w->path->n * sizeof taken[0]);
+    trace->left = copy_of(w->left, w->path->n * sizeof w->left[0]);
     trace->passed = copy_of(w->passed, w->path->n * sizeof w->passed[0]);
     trace->points = copy_of(w->point, w->n_points * sizeof w->point[0]);
 }
 
-Trace *weave_trace(const Path *path, uint32_t from)
+Trace *weave_trace(const Path *path, uint32_t from, bool final)
 {
     static Weave w; /* under code_lock */
     CacheRoom room;
@@ -319,6 +362,9 @@ Trace *weave_trace(const Path *path, uint32_t from)
     w.trace = pool_take(sizeof *w.trace);
     w.trace->code = w.start;
     w.trace->from = from;
+    w.trace->visits = final ? 0 : live_new_counters(1);
+    for (uint32_t i = 0; i < path->n; i++)
+        w.left[i] = 0;
     count_path(&w, from);
     weave_all(&w);
     if (w.failed)

@@ -14,6 +14,7 @@ typedef enum ExitKind {
     EXIT_TO,      /* to guest address `target`, by the jump at `field`, which can be linked */
     EXIT_RECORD,  /* to the record `op`, which does the rest of its block */
     EXIT_LANDING, /* as EXIT_TO: a return to the call whose counter `counter` is */
+    EXIT_PROMOTE, /* nowhere: the trace that begins at `target` was entered often */
     EXIT_SITE,    /* an indirect jump, call or return: no place of its own in the code */
 } ExitKind;
 
@@ -33,8 +34,9 @@ typedef struct Exit {
 /* A jump out of the path, whose stub is made when the path is done. */
 typedef struct SideExit {
     uint8_t *field;
-    uint32_t block; /* of the path */
-    bool is_return; /* a return on the path that went elsewhere; otherwise: */
+    uint32_t block;   /* of the path */
+    bool is_return;   /* a return on the path that went elsewhere… */
+    bool is_indirect; /* …or an indirect branch that did; otherwise: */
     uint64_t target;
     uint32_t edge;
     uint8_t spilled;
@@ -60,10 +62,12 @@ typedef struct Weave {
     Code *hot, *cold;
     uint8_t *start;
     uint32_t passed[PATH_BLOCKS];
+    uint32_t left[PATH_BLOCKS];
     const CallCells *cells[PATH_BLOCKS];
-    uint8_t spilled; /* guest registers that are in the area now */
-    bool flags_lost; /* flags are not the guest's: the head overwrites them */
-    bool failed;     /* something was out of reach */
+    const uint64_t *expected[PATH_BLOCKS]; /* the negated address of PathBlock.likely */
+    uint8_t spilled;                       /* guest registers that are in the area now */
+    bool flags_lost;                       /* flags are not the guest's: the head overwrites them */
+    bool failed;                           /* something was out of reach */
     uint32_t n_points, n_sums, n_side;
     TracePoint point[MOST_POINTS];
     LiveSum sum[MOST_SUMS];
@@ -74,13 +78,15 @@ typedef struct Weave {
  * The code of a path, made whole: trace and stubs, not yet entered from anywhere. NULL: out of
  * reach or out of memory. `from`: Trace.from.
  */
-Trace *weave_trace(const Path *path, uint32_t from);
+Trace *weave_trace(const Path *path, uint32_t from, bool final);
 
 /* ---- glue.c ---- */
 
 /* The exit's jump to the VM, at which `code` goes on. */
 void glue_leave(Code *code, const Exit *leave);
 Exit *glue_exit(ExitKind kind, uint64_t target);
+/* `field` is the relative target of a jump to `trace`. */
+void glue_note_link(Trace *trace, uint8_t *field);
 /* A counter for one way out of block `i`, whose edges these are (0: none). */
 uint32_t glue_exit_counter(Weave *w, uint32_t i, uint32_t edge, uint32_t other_edge);
 /* Goes on at `target`, counted. */
@@ -104,9 +110,8 @@ void glue_end_point(Weave *w, const Code *code, TracePoint *point);
 /* Gives an indirect branch its number. False: there are too many. */
 bool stub_new_site(Exit *site);
 Exit *stub_site(uint32_t number);
-/* Makes `pc` lead on from `site` for this thread, to the trace of `pc`'s block. code_lock is held.
+/* Makes `target` lead on from `site` for this thread, to `trace`. code_lock is held.
  */
-void stub_install(const Cpu *cpu, Exit *site, uint64_t pc, uint32_t target_counter,
-                  const Trace *trace);
+void stub_install(const Cpu *cpu, Exit *site, const Target *target, Trace *trace);
 
 #endif
