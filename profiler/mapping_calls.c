@@ -40,6 +40,16 @@ static CallFate refuse(Call *call, int64_t code)
 
 /* ---- brk ---------------------------------------------------------------------------------- */
 
+void brk_lock_for_fork(void)
+{
+    vm_lock(&heap.lock);
+}
+
+void brk_unlock_for_fork(void)
+{
+    vm_unlock(&heap.lock);
+}
+
 void brk_init(uint64_t start, bool kernel_knows)
 {
     heap.kernel_knows = kernel_knows;

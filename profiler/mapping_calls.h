@@ -9,6 +9,9 @@
 #include "profiler/syscalls.h"
 
 /* Where the guest's heap begins. `kernel_knows`: so the kernel's brk serves. */
+/* Held across fork so that the child finds it free. */
+void brk_lock_for_fork(void);
+void brk_unlock_for_fork(void);
 void brk_init(uint64_t start, bool kernel_knows);
 
 CallFate call_brk(Thread *thread, Call *call);

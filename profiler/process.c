@@ -17,6 +17,7 @@
 #include "profiler/limit_calls.h"
 #include "profiler/live.h"
 #include "profiler/load.h"
+#include "profiler/mapping_calls.h"
 #include "profiler/maps.h"
 #include "profiler/memory.h"
 #include "profiler/model.h"
@@ -96,19 +97,23 @@ bool process_is_own(uint64_t path, const char *entry)
 
 /* ---- fork --------------------------------------------------------------------------------- */
 
-static void lock_all(Thread *thread)
+void process_lock_all(Thread *thread)
 {
     threads_lock();
     vm_lock(&thread->os->actions->lock);
     vm_lock(&thread->vm->code_lock);
     maps_lock();
     guard_lock_for_fork();
+    signals_lock_for_fork();
+    brk_lock_for_fork();
     memory_lock_for_fork();
 }
 
-static void unlock_all(Thread *thread)
+void process_unlock_all(Thread *thread)
 {
     memory_unlock_for_fork();
+    brk_unlock_for_fork();
+    signals_unlock_for_fork();
     guard_unlock_for_fork();
     maps_unlock();
     vm_unlock(&thread->vm->code_lock);
@@ -136,11 +141,11 @@ static long clone_process(const Call *call)
 long process_fork(Thread *thread, const Call *call, uint64_t flags, uint64_t child_stack)
 {
     signals_hold(thread);
-    lock_all(thread);
+    process_lock_all(thread);
     long result = clone_process(call);
     if (result == 0)
         threads_after_fork(thread);
-    unlock_all(thread);
+    process_unlock_all(thread);
     if (result == 0) {
         vm_lock(&thread->vm->code_lock);
         live_fork_child(thread->vm, thread);

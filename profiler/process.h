@@ -15,6 +15,10 @@ const char *process_exe(void);
 /* The guest string at `path` names this entry ("/exe") of this process's folder in /proc. */
 bool process_is_own(uint64_t path, const char *entry);
 
+/* Every lock of the VM, so that what is copied or stopped meanwhile holds none. */
+void process_lock_all(Thread *thread);
+void process_unlock_all(Thread *thread);
+
 /* clone without CLONE_VM. */
 long process_fork(Thread *thread, const Call *call, uint64_t flags, uint64_t child_stack);
 /* exit_group, or the last thread's exit. */

@@ -281,6 +281,16 @@ static struct {
     SigTable *free;
 } tables;
 
+void signals_lock_for_fork(void)
+{
+    vm_lock(&tables.lock);
+}
+
+void signals_unlock_for_fork(void)
+{
+    vm_unlock(&tables.lock);
+}
+
 static SigTable *new_table(void)
 {
     vm_lock(&tables.lock);

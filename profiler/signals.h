@@ -20,6 +20,9 @@ SigTable *signals_copy_table(SigTable *table, bool clear);
 void signals_clear_handlers(SigTable *table);
 /* Forgets what was captured: it was the parent's. */
 void signals_forget(Thread *thread);
+/* Held across fork so that the child finds the tables whole. */
+void signals_lock_for_fork(void);
+void signals_unlock_for_fork(void);
 void signals_share_table(SigTable *table);
 void signals_drop_table(SigTable *table);
 

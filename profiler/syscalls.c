@@ -13,6 +13,7 @@
 #include "profiler/maps_view.h"
 #include "profiler/memory.h"
 #include "profiler/process.h"
+#include "profiler/ptrace_calls.h"
 #include "profiler/sigmask.h"
 #include "profiler/signals.h"
 #include "profiler/text.h"
@@ -114,11 +115,17 @@ static CallFate call_clone3(Thread *thread, Call *call)
     struct clone_args args;
     uint64_t size = call->arg[1];
     memset(&args, 0, sizeof args);
-    if (size < LEAST || size > MOST ||
-        size > sizeof args) /* the kernel's error, or its newer fields */
-        return size < LEAST ? syscall_pass(thread, call) : done(call, -E2BIG);
-    if (!guest_read(&args, call->arg[0], size))
+    if (size < LEAST) /* the kernel's error */
+        return syscall_pass(thread, call);
+    if (size > VM_PAGE)
+        return done(call, -E2BIG);
+    if (!guest_readable(call->arg[0], size))
         return done(call, -EFAULT);
+    for (uint64_t i = MOST; i < size; i++)
+        if (((const uint8_t *)call->arg[0])[i] != 0) /* a field newer than this */
+            return done(call, -E2BIG);
+    call->arg[1] = size = size < MOST ? size : MOST;
+    memcpy(&args, (const void *)call->arg[0], size < sizeof args ? size : sizeof args);
     if ((args.stack == 0) != (args.stack_size == 0))
         return done(call, -EINVAL);
     return clone_with(thread, call, args.flags, args.stack + args.stack_size);
@@ -226,12 +233,6 @@ static CallFate call_refuse_enosys(Thread *thread, Call *call)
     return done(call, -ENOSYS);
 }
 
-static CallFate call_refuse_eperm(Thread *thread, Call *call)
-{
-    (void)thread;
-    return done(call, -EPERM);
-}
-
 /* A filter (else: the strict mode, with nothing but read, write and exit) is about to be set. */
 static void leave_under_filter(Thread *thread, bool is_filter, uint64_t program)
 {
@@ -324,7 +325,7 @@ static CallFate call_seccomp(Thread *thread, Call *call)
     X(getrlimit,         call_getrlimit,    "the VM needs addresses, too")                   \
     X(prlimit64,         call_prlimit,      "the VM needs addresses, too")                   \
     X(rseq,              call_refuse_enosys, "the kernel would see the VM's addresses")      \
-    X(ptrace,            call_refuse_eperm,  "a tracer would see the VM")                    \
+    X(ptrace,            call_ptrace,        "a tracer would see the VM")                    \
     X(prctl,             call_prctl,         "some would hit the VM")                        \
     X(arch_prctl,        call_arch_prctl,    "GS and shadow stacks are the VM's")     \
     X(seccomp,           call_seccomp,       "the VM makes system calls of its own")

@@ -51,9 +51,7 @@ for source in "$SOURCE"/tests/run/guests/*.c; do
     done
 done
 
-# Leaks are looked for with ptrace, which the VM declines (docs/limits.md).
-export ASAN_OPTIONS=detect_leaks=0
-for kind in gcc:address gcc:thread gcc:undefined clang-14:address clang-14:thread clang-14:memory; do
+for kind in gcc:address gcc:thread gcc:leak gcc:undefined clang-14:address clang-14:thread clang-14:memory; do
     program=$PWD/bin/$kind
     ${kind%:*} -g -O1 -fsanitize=${kind#*:} -o "$program" "$SOURCE/tests/run/guests-sanitized/heap.c" -lpthread || exit 1
     check "$kind" "$program"

@@ -44,8 +44,8 @@ fi
 
 is_wanted() { # NAME
     [ -n "$wanted" ] || return 0
-    for name in $wanted; do
-        case $1 in "$name"*) return 0 ;; esac
+    for start in $wanted; do
+        case $1 in "$start"*) return 0 ;; esac
     done
     return 1
 }

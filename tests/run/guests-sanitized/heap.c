@@ -1,6 +1,7 @@
 /*
- * Threads that allocate and lock. The sanitizers put their shadows at addresses of their own
- * choice, seal the rest of the address space, and check what /proc/self/maps shows.
+ * Threads that allocate and lock, and one that still runs when leaks are looked for. The sanitizers
+ * put their shadows at addresses of their own choice, seal the rest of the address space, and check
+ * what /proc/self/maps shows; the leak checker stops all threads by ptrace.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -27,6 +28,14 @@ static void *work(void *unused)
     return NULL;
 }
 
+static void *work_on(void *unused)
+{
+    char *volatile kept = malloc(TURNS);
+    for (;;)
+        kept[0]++;
+    return unused;
+}
+
 int main(void)
 {
     pthread_t thread[N_THREADS];
@@ -34,6 +43,7 @@ int main(void)
         pthread_create(&thread[i], NULL, work, NULL);
     for (int i = 0; i < N_THREADS; i++)
         pthread_join(thread[i], NULL);
+    pthread_create(&thread[0], NULL, work_on, NULL);
     printf("%ld\n", sum);
     return 2;
 }

@@ -69,7 +69,8 @@ func wildFault() (err error) {
 }
 
 // A loop without calls: before signals preempted goroutines, this hung the program.
-func spin(stop *int32) (turns uint64) {
+func spin(started, stop *int32) (turns uint64) {
+	atomic.StoreInt32(started, 1)
 	for atomic.LoadInt32(stop) == 0 {
 		turns++
 	}
@@ -79,9 +80,12 @@ func spin(stop *int32) (turns uint64) {
 func preempted() bool {
 	old := runtime.GOMAXPROCS(1)
 	defer runtime.GOMAXPROCS(old)
-	var stop int32
+	var started, stop int32
 	done := make(chan bool)
-	go func() { done <- spin(&stop) > 0 }()
+	go func() { done <- spin(&started, &stop) > 0 }()
+	for atomic.LoadInt32(&started) == 0 {
+		time.Sleep(5 * time.Millisecond)
+	}
 	time.Sleep(5 * time.Millisecond)
 	atomic.StoreInt32(&stop, 1)
 	return <-done
