@@ -223,7 +223,7 @@ void branches_derive_stretches(Branches *branches, const Vaddr *starts, size_t n
             arriving[at - all] = count_add(arriving[at - all], branches->items[i].count);
     }
     for (size_t i = 0; i < n; i++) {
-        Vaddr end;
+        Vaddr end = { 0 };
         uint64_t left;
         if (!find_end(branches, n_known, all, n, vaddr(all[i]), &end, &left))
             continue;
