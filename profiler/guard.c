@@ -185,6 +185,15 @@ void code_read(uint8_t *to, uint64_t from, size_t size)
     }
 }
 
+uint64_t code_view(uint64_t address)
+{
+    vm_lock(&guards.lock);
+    const Guard *guard = find(address);
+    uint64_t at = guard != NULL ? in_view(guard, address) : address;
+    vm_unlock(&guards.lock);
+    return at;
+}
+
 /* ---- opening and closing; the lock is held ------------------------------------------------ */
 
 static bool set_access(uint64_t start, uint64_t end, long prot)

@@ -25,12 +25,12 @@ HANDLER(h_step_edge)
 {
     U64 pc = cpu->step.pc, page_end = (pc | (STEP_PAGE - 1)) + 1;
     U64 left = page_end - pc;
-    STEP_LOAD(page_end - STEP_FETCH, 0);
+    STEP_LOAD(page_end - STEP_FETCH + cpu->step.view, 0);
     for (U64 i = 0; i < left; i++)
         cpu->step.bytes[i] = cpu->step.bytes[STEP_FETCH - left + i];
     cpu->step.room = (U32)left;
     if (cpu->step.end > page_end) {
-        STEP_LOAD(page_end, left);
+        STEP_LOAD(code_view(page_end), left);
         cpu->step.room += STEP_FETCH;
     }
     STEP_DISPATCH(step_decode(cpu));
@@ -71,6 +71,7 @@ HANDLER(h_step_block)
     cpu->step.site = op + 1;
     cpu->step.pc = cpu->step.next = block->pc;
     cpu->step.end = block->pc + block->size;
+    cpu->step.view = cpu->step.site[2].word[1];
     if (UNLIKELY(the_vm.options.model_out != NULL))
         model_block(((Thread *)cpu)->model, block->pc, block->size, block->n_insns);
     if (UNLIKELY(block->bytes != NULL))

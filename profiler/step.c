@@ -49,6 +49,7 @@ static void make_site(Op *site, const DecodedRun *run, const Block *block, uint3
     site->d = run->end == DECODE_FLOW ? last->flow : (uint8_t)FLOW_NEXT;
     site[1].word[1] = call ? next : block->live;
     site[2].word[0] = block->live;
+    site[2].word[1] = code_view(run->pc) - run->pc;
     site->run = call ? h_call_r : NULL; /* where lookup.c finds the block of an indirect branch */
     if (call)
         lookup_note_call(site, next);

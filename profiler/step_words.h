@@ -33,14 +33,14 @@ static Handler h_step_raw, h_step_go, h_step_fall, h_step_edge, h_indirect_miss,
 #define STEP_LOAD(address, at)                                                                     \
     do {                                                                                           \
         register U64 kind_ __asm__("r8") = kind;                                                   \
-        U64 low_, high_;                                                                           \
+        U64 low_, high_, from_ = (address);                                                        \
         __asm__ volatile(ACCESS("movq %[m], %[v]")                                                 \
                          : [v] "=r"(low_)                                                          \
-                         : [m] "m"(*(const U64 *)(address)), PINNED(kind_)                         \
+                         : [m] "m"(*(const U64 *)from_), PINNED(kind_)                             \
                          : "memory");                                                              \
         __asm__ volatile(ACCESS("movq %[m], %[v]")                                                 \
                          : [v] "=r"(high_)                                                         \
-                         : [m] "m"(*(const U64 *)((address) + 8)), PINNED(kind_)                   \
+                         : [m] "m"(*(const U64 *)(from_ + 8)), PINNED(kind_)                       \
                          : "memory");                                                              \
         *(U64 *)(void *)&cpu->step.bytes[at] = low_;                                               \
         *(U64 *)(void *)&cpu->step.bytes[(at) + 8] = high_;                                        \
@@ -55,7 +55,7 @@ static Handler h_step_raw, h_step_go, h_step_fall, h_step_edge, h_indirect_miss,
         cpu->step.pc = pc_;                                                                        \
         if (UNLIKELY((pc_ & (STEP_PAGE - 1)) > STEP_PAGE - STEP_FETCH))                            \
             return h_step_edge(cpu, op, fa, fb, kind);                                             \
-        STEP_LOAD(pc_, 0);                                                                         \
+        STEP_LOAD(pc_ + cpu->step.view, 0);                                                        \
         cpu->step.room = STEP_FETCH;                                                               \
         STEP_DISPATCH(step_decode(cpu));                                                           \
     } while (0)

@@ -56,6 +56,7 @@ typedef struct Step {
     uint64_t pc;                   /* the instruction that is being executed */
     uint64_t next;                 /* the one behind it */
     uint64_t end;                  /* of the block that holds them */
+    uint64_t view;                 /* from a guest address to where its bytes are read */
     const struct Block *block;     /* what they are counted by */
     const Op *site;                /* of the block's last instruction */
     uint32_t routine;              /* that executes it */
@@ -224,6 +225,8 @@ void vm_unlock(volatile uint32_t *lock);
  * may not be able to read it (guard.h).
  */
 void code_read(uint8_t *to, uint64_t from, size_t size);
+/* Where the VM reads the byte of code at `address`, and those behind it in the same mapping. */
+uint64_t code_view(uint64_t address);
 
 /* The executable mapping that holds `addr`; false: none. Readable without a lock. */
 bool map_find_code(uint64_t addr, CodeMap *out);
