@@ -14,7 +14,9 @@
 #include "core/out_file.h"
 #include "core/profile_convert.h"
 
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct ConvertOptions {
@@ -129,6 +131,10 @@ static Status choose_main(const Converting *converting, Chosen *out, Error *err)
     }
     if (n == 1 || (found && is_command(profile, &profile->modules[out->module])))
         return ST_OK;
+    if (n == 0)
+        return FAIL(err, ST_REFUSED, at_file(profile->path),
+                    "none of its executables is the file that ran any more: name one of its build "
+                    "as BINARY");
     return FAIL(err, ST_REFUSED, at_file(profile->path),
                 "%" PRIu32 " executables of it are there: say which by --module=NAME or BINARY "
                 "(see respin info)",
@@ -266,7 +272,11 @@ static Status read_foreign(Converting *converting, const char *path, Bytes file,
     const Profile **parts = arena_many(command->arena, const Profile *, (size_t)n);
     for (int i = 0; i < n; i++) {
         const Image *image;
-        TRY(image_open(command->arena, command->args[i + 1], &image, err));
+        char whole[PATH_MAX]; /* the profile is read from other folders, too */
+        const char *binary = command->args[i + 1];
+        if (realpath(binary, whole) != NULL)
+            binary = arena_string(command->arena, whole);
+        TRY(image_open(command->arena, binary, &image, err));
         TRY(profile_read_foreign(command->arena, path, file, format, image, &parts[i], err));
     }
     TRY(profile_merge(command->arena, parts, (uint32_t)n, &converting->profile, err));

@@ -190,6 +190,23 @@ else
     echo "bolt-22 is not installed: its reading of preagg and fdata is not tested"
 fi
 
+# Branch stacks with the mappings that perf prints: three steps of the loop in main.
+"$RESPIN" report --records pie.rsp | awk '/^module .*\/pie$/ { inside = 1 }
+    inside && /^edge taken/ && $NF > 90 { print $3, $4; exit }' >step
+read -r from to <step
+{
+    echo ' 7 PERF_RECORD_MMAP2 7/7: [0x555500001000(0x1000) @ 0x1000 fe:00 7 8]: r-xp /where/ever/pie'
+    for pid in 7 8; do
+        printf ' %d  0x%x/0x%x/P/-/-/0  0x%x/0x%x/M/-/-/0\n' $pid $((from + 0x555500000000)) $((to + 0x555500000000)) \
+            $((from + 0x555500000000)) $((to + 0x555500000000))
+    done
+} >pie.perf
+"$RESPIN" convert pie.perf --to=rsp -o perf.rsp ./pie || fail "perf script"
+"$RESPIN" report --records perf.rsp | grep -q "^edge taken $from $to 4$" || fail "perf script: the branch is not there 4 times"
+"$RESPIN" convert perf.rsp --to=preagg | grep -q "^B ${from#0x} ${to#0x} 4 0$" || fail "perf script: not its own main executable"
+"$RESPIN" optimize -q pie -p perf.rsp -o pie.fast --hot=all-executed && [ "$(./pie.fast)" = "$(./pie)" ] ||
+    fail "perf script: nothing can be optimized from it"
+
 # ---- sums -------------------------------------------------------------------------------------
 "$RESPIN" merge -q app.rsp more.rsp -o 1.rsp
 "$RESPIN" merge -q 1.rsp pie.rsp -o left.rsp
