@@ -12,6 +12,7 @@
  */
 #include "profiler/watch.h"
 
+#include "profiler/guard.h"
 #include "profiler/maps.h"
 #include "profiler/memory.h"
 #include "profiler/vm.h"
@@ -63,10 +64,11 @@ static WatchPage *find_or_make(uint64_t address)
     return page;
 }
 
+/* A program that runs natively (burst mode) cannot be watched. */
 bool watch_is_checked(uint64_t address)
 {
     const WatchPage *page = find(address);
-    return page != NULL && page->state == PAGE_CHECKED;
+    return the_vm.options.burst != NULL || (page != NULL && page->state == PAGE_CHECKED);
 }
 
 bool watch_any(void)
@@ -134,6 +136,8 @@ static void open_page(WatchPage *page)
 static void give_up(WatchPage *page)
 {
     interp_forget(page->start, page->start + VM_PAGE);
+    if (page->faults == 0)
+        guard_note_written(page->start, page->start + VM_PAGE);
     maps_lock();
     open_page(page);
     if (page->faults++ >= MOST_FAULTS)

@@ -187,6 +187,40 @@ for how in made-writable written; do
 done
 grep -qx text-written load.txt && fail "load: text-written"
 
+# A segment that is writable and executable from the start: only a write to its code counts.
+cat >rwx.c <<'C'
+#include <stdint.h>
+#include <stdio.h>
+__attribute__((noipa, aligned(64))) int one(void) { return 1; }
+int main(int argc, char **argv)
+{
+    int before = one();
+    uint8_t *code = (uint8_t *)one;
+    for (int i = 0; argc > 1 && i < 16; i++)
+        if (code[i] == 0xb8) { /* mov eax, 1 */
+            code[i + 1] = 7;
+            break;
+        }
+    printf("%d %d\n", before, one());
+    return 0;
+}
+C
+$CC -O1 -fcf-protection=none -o rwx rwx.c || exit 1
+python3 - rwx <<'P'
+import struct, sys
+data = bytearray(open(sys.argv[1], "rb").read())
+table, n = struct.unpack_from("<Q", data, 32)[0], struct.unpack_from("<H", data, 56)[0]
+for at in range(table, table + 56 * n, 56):
+    if struct.unpack_from("<II", data, at) == (1, 5):  # PT_LOAD, R-X
+        data[at + 4] = 7
+open(sys.argv[1], "wb").write(data)
+P
+both rwx-quiet "$PWD/rwx"
+both rwx-writes "$PWD/rwx" now
+grep -qx '1 7' vm.out || fail "rwx: $(cat vm.out)"
+of_module rwx-quiet "$PWD/rwx" | grep -qx text-written && fail "rwx-quiet: text-written"
+of_module rwx-writes "$PWD/rwx" | grep -qx text-written || fail "rwx-writes: not said"
+
 # What is not read or written costs nothing of the profile: the C library's text was read by nobody.
 of_module none "$(ldd self | awk '/libc.so/ {print $3}')" | grep -q '^read-page' && fail "libc's text was read"
 
