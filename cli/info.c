@@ -107,6 +107,14 @@ static uint64_t all_instructions(const Profile *profile)
     return sum;
 }
 
+static uint64_t all_values(const Profile *profile)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < profile->n_modules; i++)
+        n += profile->modules[i].n_values;
+    return n;
+}
+
 static void print_profile(Command *command, const Profile *profile)
 {
     char digest[33];
@@ -120,7 +128,10 @@ static void print_profile(Command *command, const Profile *profile)
     if (profile->command[0] != '\0')
         printf("  command       %s\n", profile->command);
     printf("  digest        %s\n", digest);
-    printf("  instructions  %" PRIu64 "\n\n", all);
+    printf("  instructions  %" PRIu64 "\n", all);
+    if (all_values(profile) > 0)
+        printf("  values        of %" PRIu64 " instructions\n", all_values(profile));
+    putchar('\n');
     printf("  %6s %16s %8s %8s  %-16s  %s\n", "share", "instructions", "blocks", "edges", "key",
            "module");
     for (uint32_t i = 0; i < profile->n_modules; i++) {
@@ -139,11 +150,11 @@ static json_t *profile_to_json(Command *command, const Profile *profile)
     for (uint32_t i = 0; i < profile->n_modules; i++) {
         const ProfileModule *module = &profile->modules[i];
         json_array_append_new(
-            modules,
-            json_pack("{s:s, s:s, s:I, s:i, s:i, s:b}", "path", module->path, "key",
-                      image_key_text(command->arena, &module->key), "instructions",
-                      (json_int_t)profile_instructions(module), "blocks", (int)module->n_blocks,
-                      "edges", (int)module->n_edges, "text_written", module->text_written));
+            modules, json_pack("{s:s, s:s, s:I, s:i, s:i, s:i, s:b}", "path", module->path, "key",
+                               image_key_text(command->arena, &module->key), "instructions",
+                               (json_int_t)profile_instructions(module), "blocks",
+                               (int)module->n_blocks, "edges", (int)module->n_edges, "values",
+                               (int)module->n_values, "text_written", module->text_written));
     }
     profile_digest(profile, digest);
     return json_pack("{s:s, s:s, s:s, s:s, s:i, s:b, s:b, s:b, s:b, s:I, s:o}", "file",

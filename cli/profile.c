@@ -17,6 +17,7 @@
 typedef struct ProfileVerbOptions {
     const char *out;
     const char *engine;
+    bool values;
     bool no_follow;
     bool fixed_addresses;
     const char *burst; /* "": the default rate; NULL: no bursts */
@@ -72,9 +73,12 @@ static Status run_profile(Command *command, const void *options_given, Error *er
     const ProfileOptions options = {
         .out = given->out,
         .engine = given->engine,
+        .values = given->values,
         .no_follow = given->no_follow,
         .fixed_addresses = given->fixed_addresses,
     };
+    if (given->values && (given->attach != 0 || given->burst != NULL))
+        return usage_error(command, err, "--values is for whole runs, not for bursts");
     if (given->attach != 0)
         return run_attach(command, given, err);
     if (command->n_rest == 0)
@@ -84,6 +88,10 @@ static Status run_profile(Command *command, const void *options_given, Error *er
     if (!profiler_has_engine(given->engine))
         return usage_error(command, err, "no engine '%s'; there is: %s", given->engine,
                            profiler_engines());
+    if (given->values &&
+        (strcmp(given->engine, "switch") == 0 || strcmp(given->engine, "indirect") == 0))
+        return usage_error(command, err, "--values and --engine=%s exclude each other",
+                           given->engine);
     return profiler_exec(&options, command->rest, err);
 }
 
@@ -96,6 +104,8 @@ static const OptionRow profile_options[] = {
       "where the profile goes (default app.rsp)" },
     { 0, "engine", "ENGINE", OPTION_STRING, offsetof(ProfileVerbOptions, engine),
       "how the VM runs code: switch, indirect, threaded, translate, auto" },
+    { 0, "values", NULL, OPTION_FLAG, offsetof(ProfileVerbOptions, values),
+      "record values, too: divisors, shift counts, lengths, table indices, strides" },
     { 0, "no-follow", NULL, OPTION_FLAG, offsetof(ProfileVerbOptions, no_follow),
       "run child processes natively, without counting" },
     { 0, "fixed-addresses", NULL, OPTION_FLAG, offsetof(ProfileVerbOptions, fixed_addresses),

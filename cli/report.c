@@ -146,6 +146,54 @@ static void print_kinds(const Profile *profile)
                    edges[kind], counts[kind]);
 }
 
+typedef struct ValueRow {
+    const ProfileModule *module;
+    const ProfileValue *value;
+} ValueRow;
+
+static int order_rows(const void *left, const void *right)
+{
+    const ProfileValue *a = ((const ValueRow *)left)->value;
+    const ProfileValue *b = ((const ValueRow *)right)->value;
+    if (a->n != b->n)
+        return a->n < b->n ? 1 : -1;
+    return (a->at.v > b->at.v) - (a->at.v < b->at.v);
+}
+
+static void print_row(const ValueRow *row)
+{
+    enum { SHOWN = 4 };
+    const ProfileValue *value = row->value;
+    printf("  %13" PRIu64 "  %-8s  0x%-14" PRIx64 " %-20s", value->n,
+           profile_value_name((ObservedKind)value->kind), value->at.v,
+           base_name(row->module->path));
+    for (uint32_t i = 0; i < value->n_top && i < SHOWN; i++)
+        printf(value->kind == OBSERVED_STRIDE ? "  %" PRId64 " %.1f%%" : "  %" PRIu64 " %.1f%%",
+               value->top[i].value, percent(value->top[i].count, value->n));
+    printf("%s\n", value->n_top > SHOWN || value->missed > 0 ? "  ..." : "");
+}
+
+/* The instructions that were observed most. */
+static void print_values(Command *command, const Profile *profile, uint64_t top)
+{
+    uint64_t n = 0;
+    for (uint32_t i = 0; i < profile->n_modules; i++)
+        n += profile->modules[i].n_values;
+    if (n == 0)
+        return;
+    ValueRow *rows = arena_many(command->arena, ValueRow, n);
+    n = 0;
+    for (uint32_t i = 0; i < profile->n_modules; i++)
+        for (uint32_t j = 0; j < profile->modules[i].n_values; j++)
+            rows[n++] = (ValueRow){ &profile->modules[i], &profile->modules[i].values[j] };
+    qsort(rows, n, sizeof *rows, order_rows);
+    printf("\n       observed  kind      address          module                values\n");
+    for (uint64_t i = 0; i < n && i < top; i++)
+        print_row(&rows[i]);
+    if (n > top)
+        printf("  %" PRIu64 " more instructions were observed\n", n - top);
+}
+
 /* What the optimizer makes of `path` with this profile, by its usual options. */
 static Status print_plan(Command *command, const Profile *profile, const char *path, Error *err)
 {
@@ -237,6 +285,7 @@ static Status run_report(Command *command, const void *parsed, Error *err)
     print_blocks(&hot, options->top > 0 ? options->top : BLOCKS_SHOWN);
     print_coverage(&hot);
     print_kinds(profile);
+    print_values(command, profile, options->top > 0 ? options->top : FUNCS_SHOWN);
     return command->n_args > 1 ? print_plan(command, profile, command->args[1], err) : ST_OK;
 }
 

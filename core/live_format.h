@@ -20,7 +20,7 @@
 
 #define LIVE_MAGIC UINT64_C(0x3145564c4e505352) /* "RSPNLVE1" */
 enum {
-    LIVE_VERSION = 4,
+    LIVE_VERSION = 5,
     LIVE_CHUNKS = 16384,
     LIVE_PATH_MAX = 456,
 };
@@ -33,6 +33,7 @@ typedef enum LiveChunkKind {
     LIVE_COUNTERS, /* uint64_t, counter ids [first, first + size / 8) */
     LIVE_SUMS,     /* LiveSum records */
     LIVE_TEXTS,    /* LiveText records */
+    LIVE_VALUES,   /* LiveValue records; changed in place */
 } LiveChunkKind;
 
 typedef struct LiveChunk {
@@ -44,11 +45,12 @@ typedef struct LiveChunk {
 } LiveChunk;
 
 enum LiveFlag {
-    LIVE_STOPPED = 1,  /* the disk was full: counting went on in memory that is lost */
-    LIVE_DETACHED = 2, /* went native */
-    LIVE_ENDED = 4,    /* the process ended in order (exit_group or execve) */
-    LIVE_CHILD = 8,    /* not the process that the user started */
-    LIVE_SAMPLED = 16, /* burst mode: counted were `bursts`, each for `burst_ns` of user time */
+    LIVE_STOPPED = 1,      /* the disk was full: counting went on in memory that is lost */
+    LIVE_DETACHED = 2,     /* went native */
+    LIVE_ENDED = 4,        /* the process ended in order (exit_group or execve) */
+    LIVE_CHILD = 8,        /* not the process that the user started */
+    LIVE_SAMPLED = 16,     /* burst mode: counted were `bursts`, each for `burst_ns` of user time */
+    LIVE_VALUES_FULL = 32, /* there were more value sites than there is room for */
 };
 
 typedef struct LiveHeader {
@@ -64,6 +66,7 @@ typedef struct LiveHeader {
     uint64_t n_counters; /* ids handed out */
     uint64_t n_sums;
     uint64_t n_texts;
+    uint64_t n_values;
     uint64_t bursts;   /* SAMPLED: how often the program was looked at… */
     uint64_t burst_ns; /* …and the user CPU time between two looks at a thread… */
     uint64_t spent_ns; /* …and the CPU time that the looks took */
@@ -147,6 +150,35 @@ typedef struct LiveText {
     uint32_t kind;    /* LiveTextKind */
 } LiveText;
 
+/* What is observed of an instruction. */
+typedef enum LiveValueKind {
+    LIVE_VALUE_INDEX,    /* of an indirect jump through a table */
+    LIVE_VALUE_DIVISOR,  /* div, idiv; sign-extended for idiv */
+    LIVE_VALUE_SHIFT,    /* count of a shift or rotation by a register, as the CPU masks it */
+    LIVE_VALUE_REPEAT,   /* RCX of rep movs, stos, lods, cmps, scas */
+    LIVE_VALUE_ARGUMENT, /* RDX of a call through the GOT slot `slot` */
+    LIVE_VALUE_STRIDE,   /* address of a load, less the one before */
+} LiveValueKind;
+
+enum { LIVE_TOPS = 16 };
+
+typedef struct LiveTop {
+    uint64_t value;
+    uint64_t count; /* 0: the place is free */
+} LiveTop;
+
+/* One site; `top` in no order. A value's true count is from count to count + missed. */
+typedef struct LiveValue {
+    uint64_t pc;   /* run-time address of the instruction */
+    uint64_t slot; /* ARGUMENT: run-time address of the GOT slot */
+    uint32_t map;  /* index of its LiveMap; LIVE_NO_MAP */
+    uint32_t kind; /* LiveValueKind */
+    uint64_t n;    /* observations */
+    uint64_t missed;
+    uint64_t spare[3];
+    LiveTop top[LIVE_TOPS];
+} LiveValue;
+
 _Static_assert(sizeof(LiveChunk) == 32, "LiveChunk is a file format");
 _Static_assert(sizeof(LiveHeader) <= 4096, "LiveHeader fits its page");
 _Static_assert(sizeof(LiveMap) == 512, "LiveMap is a file format");
@@ -154,5 +186,6 @@ _Static_assert(sizeof(LiveBlock) == 40, "LiveBlock is a file format");
 _Static_assert(sizeof(LiveEdge) == 24, "LiveEdge is a file format");
 _Static_assert(sizeof(LiveSum) == 8, "LiveSum is a file format");
 _Static_assert(sizeof(LiveText) == 16, "LiveText is a file format");
+_Static_assert(sizeof(LiveValue) == 320, "LiveValue is a file format");
 
 #endif

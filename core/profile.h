@@ -50,6 +50,35 @@ typedef struct ProfileEdge {
     uint64_t count;
 } ProfileEdge;
 
+/* What is observed of an instruction (`respin profile --values`). */
+typedef enum ObservedKind {
+    OBSERVED_INDEX,   /* of an indirect jump: the index into its table */
+    OBSERVED_DIVISOR, /* of div, idiv */
+    OBSERVED_SHIFT,   /* count of a shift or rotation by a register, as the CPU masks it */
+    OBSERVED_REPEAT,  /* RCX of rep movs, stos, lods, cmps, scas */
+    OBSERVED_LENGTH,  /* third argument of a call to a mem* or strn* function */
+    OBSERVED_STRIDE,  /* address of a load in a loop, less the one before; signed */
+    OBSERVED_KINDS,
+} ObservedKind;
+
+enum { PROFILE_TOPS = 16 };
+
+typedef struct ProfileTop {
+    uint64_t value;
+    uint64_t count;
+} ProfileTop;
+
+/* The most frequent values of one instruction. The true count of a value is from its count to its
+ * count plus `missed`; with missed 0 all is exact, and what is not there did not occur. */
+typedef struct ProfileValue {
+    Vaddr at;     /* the instruction */
+    uint8_t kind; /* ObservedKind */
+    uint64_t n;   /* observations; not all executions where the VM translated the block later */
+    uint64_t missed;
+    uint32_t n_top;  /* at most PROFILE_TOPS */
+    ProfileTop *top; /* by count, largest first; equal ones by value */
+} ProfileValue;
+
 typedef struct ProfileModule {
     const char *path;
     ImageKey key;         /* all zero for [vdso] and the like */
@@ -62,6 +91,8 @@ typedef struct ProfileModule {
     uint32_t n_entries;
     Vaddr *read_pages; /* 4 KiB pages of text known to be read as data; sorted */
     uint32_t n_read_pages;
+    ProfileValue *values; /* sorted by at, kind */
+    uint32_t n_values;
     bool text_written; /* text of this module was written while it ran */
 } ProfileModule;
 
@@ -156,6 +187,8 @@ typedef struct ProfileFigures {
 
 void profile_figures(const ProfileModule *module, ProfileFigures *out);
 
+/* "index", "divisor"… as in the text form. */
+const char *profile_value_name(ObservedKind kind);
 /* "taken", "fall", "jump"… as in the text form. */
 const char *profile_edge_name(EdgeKind kind);
 

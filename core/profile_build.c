@@ -28,9 +28,10 @@ typedef struct BuildModule {
     ProfileEdge *entries; /* from other modules and from generated code */
     Vaddr *read_pages;    /* in any order, with doubles */
     bool text_written;
-    bool foreign_code; /* something was executed that the file does not hold */
+    ProfileValue *values; /* in any order, a site more than once */
+    bool foreign_code;    /* something was executed that the file does not hold */
     size_t n_runs, runs_cap, n_leaders, leaders_cap, n_edges, edges_cap, n_entries, entries_cap;
-    size_t n_pages, pages_cap;
+    size_t n_pages, pages_cap, n_values, values_cap;
 } BuildModule;
 
 typedef struct BuildMap {
@@ -419,6 +420,63 @@ static void read_texts(Build *build)
     }
 }
 
+/* ---- values ------------------------------------------------------------------------------- */
+
+/* False: of no interest. A call's argument is a length where the slot's function takes one. */
+static bool value_kind(const Build *build, const LiveValue *from, uint8_t *out)
+{
+    static const uint8_t kinds[] = {
+        [LIVE_VALUE_INDEX] = OBSERVED_INDEX,     [LIVE_VALUE_DIVISOR] = OBSERVED_DIVISOR,
+        [LIVE_VALUE_SHIFT] = OBSERVED_SHIFT,     [LIVE_VALUE_REPEAT] = OBSERVED_REPEAT,
+        [LIVE_VALUE_ARGUMENT] = OBSERVED_LENGTH, [LIVE_VALUE_STRIDE] = OBSERVED_STRIDE,
+    };
+    enum { HOT = 16 }; /* observations that make a loop worth telling of */
+    *out = kinds[from->kind];
+    if (from->kind == LIVE_VALUE_STRIDE && from->n < HOT)
+        return false;
+    if (from->kind != LIVE_VALUE_ARGUMENT)
+        return true;
+    const MapSource *source = from->map != LIVE_NO_MAP ? &build->maps[from->map].source : NULL;
+    return source != NULL && source->image != NULL &&
+           profile_takes_length(source->image, vaddr(from->slot - source->bias));
+}
+
+static ProfileValue value_of(Build *build, const LiveValue *from, uint64_t addr, uint8_t kind)
+{
+    ProfileValue value = { .at = vaddr(addr), .kind = kind, .n = from->n, .missed = from->missed };
+    uint64_t sum = 0;
+    value.top = arena_many(build->arena, ProfileTop, LIVE_TOPS);
+    for (uint32_t i = 0; i < LIVE_TOPS; i++) {
+        if (from->top[i].count == 0)
+            continue;
+        value.top[value.n_top++] = (ProfileTop){ from->top[i].value, from->top[i].count };
+        sum = count_add(sum, from->top[i].count);
+    }
+    if (value.n < sum) /* it was killed between two stores */
+        value.n = sum;
+    if (value.missed > value.n)
+        value.missed = value.n;
+    return value;
+}
+
+static void read_values(Build *build)
+{
+    for (uint32_t i = 0; i < build->live->n_values; i++) {
+        const LiveValue *from = &build->live->values[i];
+        Target at = locate(build, from->map, from->pc);
+        uint8_t kind;
+        if (at.module == MODULE_NONE || !value_kind(build, from, &kind))
+            continue;
+        BuildModule *module = module_at(build, at.module);
+        module->values = arena_grow(build->arena, module->values, &module->values_cap,
+                                    module->n_values + 1, sizeof *module->values);
+        module->values[module->n_values++] = value_of(build, from, at.addr, kind);
+    }
+    if ((build->live->header.flags & LIVE_VALUES_FULL) != 0)
+        add_remark(build, "more instructions than there is room for were to be observed: values of "
+                          "those found late are not there");
+}
+
 /* ---- the result --------------------------------------------------------------------------- */
 
 static ProfileModule finish_module(Build *build, BuildModule *from, uint32_t index)
@@ -439,6 +497,8 @@ static ProfileModule finish_module(Build *build, BuildModule *from, uint32_t ind
     module.text_written = from->text_written;
     module.read_pages = from->read_pages;
     module.n_read_pages = profile_sort_pages(from->read_pages, (uint32_t)from->n_pages);
+    module.values = from->values;
+    module.n_values = profile_sum_values(build->arena, from->values, (uint32_t)from->n_values);
     module.edges = edges;
     module.n_edges =
         profile_sum_edges(edges, (uint32_t)(from->n_edges + woven.n_falls), profile_edge_order);
@@ -461,6 +521,7 @@ Status profile_build(Arena *arena, const LiveData *live, Images *images, const P
     read_blocks(&build);
     read_edges(&build);
     read_texts(&build);
+    read_values(&build);
     Profile *profile = arena_one(arena, Profile);
     *profile = (Profile){
         .path = live->path,

@@ -160,6 +160,7 @@ Status profile_check(const Profile *profile, const char *file, Error *err)
         TRY(check_edges(file, profile, module, err));
         TRY(check_entries(file, profile, module, i, err));
         TRY(check_pages(file, module, err));
+        TRY(profile_check_values(file, module, err));
     }
     return ST_OK;
 }

@@ -26,11 +26,19 @@ enum {
     EDGE_LEAST = 5,
     ENTRY_LEAST = 3,
     MODULE_LEAST = 23,
+    VALUE_LEAST = 5,
+    TOP_LEAST = 2,
 };
 
 #define PAYLOAD_MOST (UINT64_C(1) << 30)
 
-enum RunFlag { RUN_COMPLETE = 1, RUN_STOPPED = 2, RUN_SAMPLED = 4, RUN_DETACHED = 8 };
+enum RunFlag {
+    RUN_COMPLETE = 1,
+    RUN_STOPPED = 2,
+    RUN_SAMPLED = 4,
+    RUN_DETACHED = 8,
+    RUN_VALUES = 16, /* each module has values */
+};
 
 /* ---- writing ------------------------------------------------------------------------------ */
 
@@ -39,12 +47,21 @@ static void put_string(Buffer *out, const char *text)
     buffer_put(out, text, strlen(text) + 1);
 }
 
+static bool has_values(const Profile *profile)
+{
+    for (uint32_t i = 0; i < profile->n_modules; i++)
+        if (profile->modules[i].n_values > 0)
+            return true;
+    return false;
+}
+
 static void put_run(Buffer *out, const Profile *profile)
 {
     buffer_uleb(out, (profile->complete ? RUN_COMPLETE : 0u) |
                          (profile->counting_stopped ? RUN_STOPPED : 0u) |
                          (profile->sampled ? RUN_SAMPLED : 0u) |
-                         (profile->detached ? RUN_DETACHED : 0u));
+                         (profile->detached ? RUN_DETACHED : 0u) |
+                         (has_values(profile) ? RUN_VALUES : 0u));
     buffer_u64(out, profile->run);
     put_string(out, profile->command);
     buffer_uleb(out, profile->n_processes);
@@ -116,6 +133,25 @@ static void put_entries(Buffer *out, const ProfileModule *module)
     }
 }
 
+static void put_values(Buffer *out, const ProfileModule *module)
+{
+    uint64_t at = 0;
+    buffer_uleb(out, module->n_values);
+    for (uint32_t i = 0; i < module->n_values; i++) {
+        const ProfileValue *value = &module->values[i];
+        buffer_uleb(out, value->at.v - at);
+        buffer_u8(out, value->kind);
+        buffer_uleb(out, value->n);
+        buffer_uleb(out, value->missed);
+        buffer_uleb(out, value->n_top);
+        for (uint32_t j = 0; j < value->n_top; j++) {
+            buffer_sleb(out, (int64_t)value->top[j].value);
+            buffer_uleb(out, value->top[j].count);
+        }
+        at = value->at.v;
+    }
+}
+
 static void put_module(Buffer *out, const ProfileModule *module)
 {
     put_string(out, module->path);
@@ -138,6 +174,8 @@ void profile_encode(const Profile *profile, Buffer *out)
     put_run(out, profile);
     for (uint32_t i = 0; i < profile->n_modules; i++)
         put_module(out, &profile->modules[i]);
+    for (uint32_t i = 0; i < profile->n_modules && has_values(profile); i++)
+        put_values(out, &profile->modules[i]);
 }
 
 /* xxh3-64 of the file but for the checksum itself. */
@@ -193,6 +231,7 @@ typedef struct FileReader {
     const char *path;
     const char *section; /* run, or the module's path */
     Cursor at;           /* in the payload */
+    bool has_values;
 } FileReader;
 
 static Place file_place(const FileReader *reader)
@@ -232,6 +271,7 @@ static Status read_run(FileReader *reader, Profile *profile, Error *err)
     profile->counting_stopped = (flags & RUN_STOPPED) != 0;
     profile->sampled = (flags & RUN_SAMPLED) != 0;
     profile->detached = (flags & RUN_DETACHED) != 0;
+    reader->has_values = (flags & RUN_VALUES) != 0;
     profile->run = cursor_u64(&reader->at);
     profile->command = arena_string(reader->arena, cursor_string(&reader->at));
     uint64_t n_processes = cursor_uleb(&reader->at);
@@ -364,15 +404,44 @@ static Status read_module(FileReader *reader, ProfileModule *module, uint32_t in
     return check_cursor(reader, err);
 }
 
+static Status read_value(FileReader *reader, ProfileValue *value, uint64_t *at, Error *err)
+{
+    *at += cursor_uleb(&reader->at);
+    value->at = vaddr(*at);
+    value->kind = cursor_u8(&reader->at);
+    value->n = cursor_uleb(&reader->at);
+    value->missed = cursor_uleb(&reader->at);
+    TRY(read_number_of(reader, "values of an instruction", TOP_LEAST, &value->n_top, err));
+    value->top = arena_many(reader->arena, ProfileTop, value->n_top);
+    for (uint32_t i = 0; i < value->n_top; i++) {
+        value->top[i].value = (uint64_t)cursor_sleb(&reader->at);
+        value->top[i].count = cursor_uleb(&reader->at);
+    }
+    return check_cursor(reader, err);
+}
+
+static Status read_values(FileReader *reader, ProfileModule *module, Error *err)
+{
+    uint64_t at = 0;
+    reader->section = module->path;
+    TRY(read_number_of(reader, "values", VALUE_LEAST, &module->n_values, err));
+    module->values = arena_many(reader->arena, ProfileValue, module->n_values);
+    for (uint32_t i = 0; i < module->n_values; i++)
+        TRY(read_value(reader, &module->values[i], &at, err));
+    return ST_OK;
+}
+
 Status profile_decode(Arena *arena, const char *path, Bytes payload, const Profile **out,
                       Error *err)
 {
-    FileReader reader = { arena, path, "run", cursor_at(payload, 0) };
+    FileReader reader = { arena, path, "run", cursor_at(payload, 0), false };
     Profile *profile = arena_one(arena, Profile);
     profile->path = arena_string(arena, path);
     TRY(read_run(&reader, profile, err));
     for (uint32_t i = 0; i < profile->n_modules; i++)
         TRY(read_module(&reader, &profile->modules[i], i, err));
+    for (uint32_t i = 0; i < profile->n_modules && reader.has_values; i++)
+        TRY(read_values(&reader, &profile->modules[i], err));
     if (reader.at.at != payload.len)
         return FAIL(err, ST_BAD_INPUT, file_place(&reader), "%zu bytes after the last module",
                     payload.len - reader.at.at);

@@ -170,6 +170,20 @@ static Status check_texts(const LiveData *live, Error *err)
     return ST_OK;
 }
 
+static Status check_values(const LiveData *live, Error *err)
+{
+    for (uint32_t i = 0; i < live->n_values; i++) {
+        const LiveValue *value = &live->values[i];
+        Place at = { live->path, "values", (uint64_t)i * sizeof *value };
+        if (value->map != LIVE_NO_MAP && value->map >= live->n_maps)
+            return FAIL(err, ST_BAD_INPUT, at, "in map %u (of %u)", value->map, live->n_maps);
+        if (value->kind > LIVE_VALUE_STRIDE)
+            return FAIL(err, ST_BAD_INPUT, at, "of kind %u (to %d)", value->kind,
+                        LIVE_VALUE_STRIDE);
+    }
+    return ST_OK;
+}
+
 static Status check_maps(const LiveData *live, Error *err)
 {
     for (uint32_t i = 0; i < live->n_maps; i++) {
@@ -237,14 +251,18 @@ Status profile_parse_live(Arena *arena, const char *path, Bytes file, LiveData *
     const void *edges;
     const void *sums;
     const void *texts;
+    const void *values;
     TRY(read_records(&reader, LIVE_MAPS, "maps", header->n_maps, sizeof(LiveMap), &maps, err));
     TRY(read_records(&reader, LIVE_BLOCKS, "blocks", header->n_blocks, sizeof(LiveBlock), &blocks,
                      err));
     TRY(read_records(&reader, LIVE_EDGES, "edges", header->n_edges, sizeof(LiveEdge), &edges, err));
     TRY(read_records(&reader, LIVE_SUMS, "sums", header->n_sums, sizeof(LiveSum), &sums, err));
     TRY(read_records(&reader, LIVE_TEXTS, "texts", header->n_texts, sizeof(LiveText), &texts, err));
+    TRY(read_records(&reader, LIVE_VALUES, "values", header->n_values, sizeof(LiveValue), &values,
+                     err));
     if (header->n_maps >= LIVE_NO_MAP || header->n_blocks > UINT32_MAX ||
-        header->n_edges > UINT32_MAX || header->n_sums > UINT32_MAX || header->n_texts > UINT32_MAX)
+        header->n_edges > UINT32_MAX || header->n_sums > UINT32_MAX ||
+        header->n_texts > UINT32_MAX || header->n_values > UINT32_MAX)
         return FAIL(err, ST_BAD_INPUT, ((Place){ path, "header", 0 }), "more records than 32 bits");
     out->maps = maps;
     out->n_maps = (uint32_t)header->n_maps;
@@ -256,10 +274,13 @@ Status profile_parse_live(Arena *arena, const char *path, Bytes file, LiveData *
     out->n_sums = (uint32_t)header->n_sums;
     out->texts = texts;
     out->n_texts = (uint32_t)header->n_texts;
+    out->values = values;
+    out->n_values = (uint32_t)header->n_values;
     TRY(check_sums(out, err));
     sum_counters(&reader, out);
     TRY(check_maps(out, err));
     TRY(check_texts(out, err));
+    TRY(check_values(out, err));
     TRY(check_blocks(out, err));
     return check_edges(out, err);
 }

@@ -71,7 +71,8 @@ static bool *modules_that_matter(Arena *scratch, const Profile *profile)
     bool *matter = arena_many(scratch, bool, profile->n_modules);
     for (uint32_t i = 0; i < profile->n_modules; i++) {
         const ProfileModule *module = &profile->modules[i];
-        if (module->n_blocks + module->n_entries + module->n_read_pages > 0 || module->text_written)
+        if (module->n_blocks + module->n_entries + module->n_read_pages + module->n_values > 0 ||
+            module->text_written)
             matter[i] = true;
         for (uint32_t j = 0; j < module->n_edges; j++)
             if (module->edges[j].to_module != MODULE_NONE)
@@ -243,6 +244,19 @@ static void merge_pages(const Merge *merge, const MergeModule *from, ProfileModu
     out->n_read_pages = profile_sort_pages(out->read_pages, (uint32_t)n);
 }
 
+static void merge_values(const Merge *merge, const MergeModule *from, ProfileModule *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < from->n_parts; i++)
+        n += from->parts[i]->n_values;
+    out->values = arena_many(merge->arena, ProfileValue, n);
+    n = 0;
+    for (size_t i = 0; i < from->n_parts; i++)
+        for (uint32_t j = 0; j < from->parts[i]->n_values; j++)
+            out->values[n++] = from->parts[i]->values[j];
+    out->n_values = profile_sum_values(merge->arena, out->values, (uint32_t)n);
+}
+
 static void merge_modules(Merge *merge, Profile *out)
 {
     MergeModule **sorted = arena_many(merge->scratch, MergeModule *, merge->n_modules);
@@ -264,6 +278,7 @@ static void merge_modules(Merge *merge, Profile *out)
         module->n_blocks = woven.n_blocks;
         merge_edges(merge, sorted[i], &woven, module);
         merge_pages(merge, sorted[i], module);
+        merge_values(merge, sorted[i], module);
     }
 }
 

@@ -13,6 +13,7 @@
  *   profile_weave.c  overlapping runs → blocks that do not overlap
  *   profile_build.c  runs and counters of one process → blocks and edges
  *   profile_merge.c  sums
+ *   profile_values.c observed values
  *
  * SPDX-License-Identifier: MIT
  */
@@ -76,6 +77,18 @@ void profile_weave(Arena *arena, Run *runs, size_t n, const uint64_t *leaders, s
 uint32_t profile_sum_edges(ProfileEdge *edges, uint32_t n,
                            int (*order)(const void *, const void *));
 
+/* The orders of ProfileModule.values and of ProfileValue.top, for qsort. */
+int profile_value_order(const void *left, const void *right);
+int profile_top_order(const void *left, const void *right);
+/* OBSERVED_KINDS: no such name. */
+ObservedKind profile_value_kind(const char *name);
+/* Sorts values, sums those of one site, and drops those without observation; the new number. */
+uint32_t profile_sum_values(Arena *arena, ProfileValue *values, uint32_t n);
+/* The part of profile_check that concerns values. */
+MUST_CHECK Status profile_check_values(const char *file, const ProfileModule *module, Error *err);
+/* The GOT slot leads to a function whose third argument is a length. */
+bool profile_takes_length(const Image *image, Vaddr slot);
+
 /* Sorts pages and drops doubles; the new number. */
 uint32_t profile_sort_pages(Vaddr *pages, uint32_t n);
 
@@ -98,6 +111,8 @@ typedef struct LiveData {
     uint32_t n_sums;
     const LiveText *texts;
     uint32_t n_texts;
+    const LiveValue *values;
+    uint32_t n_values;
     const uint64_t *counters; /* sums over threads, and what LiveSums say */
     uint32_t n_counters;
 } LiveData;

@@ -34,7 +34,7 @@ const char *profile_edge_name(EdgeKind kind)
 /* A module while it is read: its arrays grow. */
 typedef struct TextModule {
     ProfileModule module;
-    size_t blocks_cap, edges_cap, entries_cap, pages_cap;
+    size_t blocks_cap, edges_cap, entries_cap, pages_cap, values_cap;
 } TextModule;
 
 typedef struct TextReader {
@@ -264,6 +264,43 @@ static Status read_page(TextReader *reader, Error *err)
     return ST_OK;
 }
 
+/* `-8:100`: a value, and its count. */
+static Status read_top(TextReader *reader, const char *word, ProfileTop *top, Error *err)
+{
+    char *number = arena_string(reader->arena, word);
+    char *colon = strchr(number, ':');
+    bool minus = number[0] == '-';
+    if (colon != NULL)
+        *colon = '\0';
+    if (colon == NULL || !parse_number(number + minus, UINT64_MAX, &top->value) ||
+        !parse_number(colon + 1, UINT64_MAX, &top->count))
+        return TEXT_FAIL(reader, err, "\"%s\" is not a value and its count", word);
+    top->value = minus ? -top->value : top->value;
+    return ST_OK;
+}
+
+static Status read_value(TextReader *reader, Error *err)
+{
+    TextModule *into = last_module(reader);
+    ProfileModule *module = &into->module;
+    const char *kind = next_word(reader);
+    ProfileValue value = { .kind = (uint8_t)profile_value_kind(kind) };
+    size_t cap = 0;
+    if (value.kind == OBSERVED_KINDS)
+        return TEXT_FAIL(reader, err, "\"%s\" is not a kind of value", kind);
+    TRY(read_number(reader, "address", UINT64_MAX, &value.at.v, err));
+    TRY(read_number(reader, "number of observations", UINT64_MAX, &value.n, err));
+    TRY(read_number(reader, "number missed", UINT64_MAX, &value.missed, err));
+    for (const char *word = next_word(reader); *word != '\0'; word = next_word(reader)) {
+        value.top = arena_grow(reader->arena, value.top, &cap, value.n_top + 1, sizeof *value.top);
+        TRY(read_top(reader, word, &value.top[value.n_top++], err));
+    }
+    module->values = arena_grow(reader->arena, module->values, &into->values_cap,
+                                module->n_values + 1, sizeof value);
+    module->values[module->n_values++] = value;
+    return ST_OK;
+}
+
 static Status read_build_id(TextReader *reader, Error *err)
 {
     ImageKey *key = &last_module(reader)->module.key;
@@ -354,6 +391,7 @@ static const TextLine text_lines[] = {
     { "edge",         true,  read_edge         },
     { "entry",        true,  read_entry        },
     { "read-page",    true,  read_page         },
+    { "value",        true,  read_value        },
 };
 // clang-format on
 
@@ -409,6 +447,10 @@ static void sort_module(ProfileModule *module)
     sort_array(module->edges, module->n_edges, sizeof *module->edges, profile_edge_order);
     sort_array(module->entries, module->n_entries, sizeof *module->entries, profile_entry_order);
     sort_array(module->read_pages, module->n_read_pages, sizeof *module->read_pages, page_order);
+    sort_array(module->values, module->n_values, sizeof *module->values, profile_value_order);
+    for (uint32_t i = 0; i < module->n_values; i++)
+        sort_array(module->values[i].top, module->values[i].n_top, sizeof(ProfileTop),
+                   profile_top_order);
 }
 
 static Status finish_text(TextReader *reader, const Profile **out, Error *err)
@@ -510,6 +552,16 @@ static void put_edge(Buffer *out, const ProfileEdge *edge, uint32_t module)
     put(out, "0x%" PRIx64 " %" PRIu64 "\n", edge->to.v, edge->count);
 }
 
+static void put_value(Buffer *out, const ProfileValue *value)
+{
+    put(out, "value %s 0x%" PRIx64 " %" PRIu64 " %" PRIu64, profile_value_name(value->kind),
+        value->at.v, value->n, value->missed);
+    for (uint32_t i = 0; i < value->n_top; i++)
+        put(out, value->kind == OBSERVED_STRIDE ? " %" PRId64 ":%" PRIu64 : " %" PRIu64 ":%" PRIu64,
+            value->top[i].value, value->top[i].count);
+    put(out, "\n");
+}
+
 static void put_module(Buffer *out, const ProfileModule *module, uint32_t index)
 {
     put_line(out, "module", module->path);
@@ -525,6 +577,8 @@ static void put_module(Buffer *out, const ProfileModule *module, uint32_t index)
             module->entries[i].to.v, module->entries[i].count);
     for (uint32_t i = 0; i < module->n_read_pages; i++)
         put(out, "read-page 0x%" PRIx64 "\n", module->read_pages[i].v);
+    for (uint32_t i = 0; i < module->n_values; i++)
+        put_value(out, &module->values[i]);
 }
 
 void profile_write_text(const Profile *profile, Buffer *out)

@@ -173,6 +173,10 @@ static void take_operand(GuestInsn *insn, const ZydisDecodedOperand *operand)
             take_memory(insn, operand);
         if (operand->mem.type != ZYDIS_MEMOP_TYPE_AGEN)
             insn->faults = true;
+        if (operand->mem.type == ZYDIS_MEMOP_TYPE_MEM &&
+            operand->visibility != ZYDIS_OPERAND_VISIBILITY_HIDDEN &&
+            (operand->actions & ZYDIS_OPERAND_ACTION_MASK_READ) != 0)
+            insn->loads = true;
     }
     take_gs(insn, operand, written);
 }

@@ -57,6 +57,7 @@ typedef struct GuestInsn {
     bool faults;         /* may fault: accesses memory, or is not known to be harmless */
     bool is_string;      /* depends on the direction flag */
     bool locked;
+    bool loads;       /* decoded by Zydis: reads an explicit memory operand */
     uint8_t gs_modrm; /* offset of the ModRM byte of a GS operand */
     bool gs;          /* the VM computes with the guest's GS base: never copied to the code cache */
     GuestMem mem;     /* with gs: [GS_ADDRESS_REG], which a record before it has set from gs_mem */

@@ -31,8 +31,8 @@ enum {
     SERIES_SHARE = 128,
     COUNTERS_SHARE = 8192,
     LEAST_RANGE = 1 << 24,
-    DIRECTORY_STEP = 32 << 10,        /* bytes of directory allocated at once */
-    N_RECORD_SERIES = LIVE_TEXTS + 1, /* by LiveChunkKind; two of them are no series of records */
+    DIRECTORY_STEP = 32 << 10,         /* bytes of directory allocated at once */
+    N_RECORD_SERIES = LIVE_VALUES + 1, /* by LiveChunkKind; two of them are no series of records */
 };
 
 /* One array: flat at `base`, `mapped` bytes of it usable, the first `in_file` of them in the file.
@@ -56,7 +56,7 @@ static struct {
     LiveChunk *directory;
     uint32_t n_chunks;
     uint64_t directory_end;         /* allocated */
-    Series series[N_RECORD_SERIES]; /* maps, blocks, edges, sums, texts */
+    Series series[N_RECORD_SERIES]; /* maps, blocks, edges, sums, texts, values */
     ThreadOs *slots;
     uint64_t n_counters;
     uint64_t counters_capacity; /* bytes usable in every slot */
@@ -223,6 +223,7 @@ void live_start(Vm *vm, const char *command)
     series_init(LIVE_EDGES, sizeof(LiveEdge));
     series_init(LIVE_SUMS, sizeof(LiveSum));
     series_init(LIVE_TEXTS, sizeof(LiveText));
+    series_init(LIVE_VALUES, sizeof(LiveValue));
     live.in_file = vm->options.out != NULL && create_file();
     if (!live.in_file)
         map_private(live.header, LIVE_DATA_OFFSET);
@@ -370,6 +371,20 @@ void live_add_text(const LiveText *text)
     series_add(series_of(LIVE_TEXTS), text, &live.header->n_texts);
 }
 
+LiveValue *live_add_value(const LiveValue *value)
+{
+    Series *series = series_of(LIVE_VALUES);
+    LiveValue record = *value;
+    record.map = map_index(value->pc);
+    uint64_t index = series_add(series, &record, &live.header->n_values);
+    return (LiveValue *)(void *)(series->base + index * series->record_size);
+}
+
+void live_values_full(void)
+{
+    live_mark(LIVE_VALUES_FULL, true);
+}
+
 bool live_is_full(void)
 {
     return (live.header->flags & LIVE_STOPPED) != 0;
@@ -419,6 +434,7 @@ static void publish_counts(void)
     live.header->n_edges = series_of(LIVE_EDGES)->count;
     live.header->n_sums = series_of(LIVE_SUMS)->count;
     live.header->n_texts = series_of(LIVE_TEXTS)->count;
+    live.header->n_values = series_of(LIVE_VALUES)->count;
     live.header->n_counters = live.n_counters;
 }
 

@@ -26,6 +26,7 @@
 #include "profiler/signals.h"
 #include "profiler/text.h"
 #include "profiler/threads.h"
+#include "profiler/values.h"
 
 #include <asm/errno.h>
 #include <asm/unistd.h>
@@ -150,6 +151,7 @@ long process_fork(Thread *thread, const Call *call, uint64_t flags, uint64_t chi
         vm_lock(&thread->vm->code_lock);
         live_fork_child(thread->vm, thread);
         guard_start();
+        values_forked();
         vm_unlock(&thread->vm->code_lock);
         signals_forget(thread);
         model_forked(thread->vm->model);

@@ -53,6 +53,7 @@ typedef struct Block {
     uint32_t counter;          /* first counter of its end */
     uint8_t end;               /* LiveEnd */
     bool refused;              /* cannot be translated */
+    bool observed;             /* holds value points: not to be translated yet */
     bool flags_dead;           /* flags are overwritten before anything that may fault or leave */
     uint64_t target;           /* of a direct branch */
     struct Trace *traces;      /* whose head it is */

@@ -16,11 +16,13 @@
 #include "profiler/flags.h"
 #include "profiler/flow.h"
 #include "profiler/forms.h"
+#include "profiler/fused.h"
 #include "profiler/gs.h"
 #include "profiler/lookup.h"
 #include "profiler/pairs.h"
 #include "profiler/pool.h"
 #include "profiler/thunk.h"
+#include "profiler/values.h"
 #include "profiler/translate.h"
 
 #include <Zydis/Mnemonic.h>
@@ -28,7 +30,7 @@
 enum {
     ARENA_CHUNK = 16 * 1024, /* slots */
     ARENA_CHUNKS = 16384,
-    MAX_SLOTS = 1 + 3 * BLOCK_MAX_INSNS + 32,
+    MAX_SLOTS = 1 + 3 * BLOCK_MAX_INSNS + 32 + VALUES_SLOTS * VALUES_PER_BLOCK,
     ZERO_REG = offsetof(Cpu, scratch),                    /* always zero */
     TEMP_REG = offsetof(Cpu, scratch) + sizeof(uint64_t), /* between records of one instruction */
     RUN_WORTH = 3, /* handled instructions in a row that are cheaper in a thunk */
@@ -73,6 +75,8 @@ typedef struct Emit {
     uint8_t insn_of[MAX_SLOTS];
     uint16_t live_after[BLOCK_MAX_INSNS];
     bool native[BLOCK_MAX_INSNS + 1];
+    ValuePoints values;
+    uint32_t value; /* the next of them */
 } Emit;
 
 static Op *emit(Emit *e, Handler *run, unsigned slots)
@@ -266,48 +270,6 @@ static void emit_fall(Emit *e)
     make_link(&op[1].link[0], e->run->pc + e->run->size);
 }
 
-/* ---- fused pairs ---- */
-
-static Handler *fused_reg(const GuestInsn *insn, unsigned cc, int size)
-{
-    bool test = insn->mnemonic == ZYDIS_MNEMONIC_TEST;
-    if (insn->shape == SHAPE_RR)
-        return h_fused_reg[test ? FUSED_TEST_RR : FUSED_CMP_RR][cc][size];
-    return h_fused_reg[test ? FUSED_TEST_RI : FUSED_CMP_RI][cc][size];
-}
-
-static Handler *fused_mem(const GuestInsn *insn, unsigned cc, int size)
-{
-    bool test = insn->mnemonic == ZYDIS_MNEMONIC_TEST;
-    int at = size * MODE_COUNT + (int)insn->mem.mode;
-    if (!insn->mem.usable || (test && insn->shape != SHAPE_MI))
-        return NULL;
-    if (insn->shape == SHAPE_RM)
-        return h_fused_mem[FUSED_CMP_RM][cc][at];
-    if (insn->shape == SHAPE_MR)
-        return h_fused_mem[FUSED_CMP_MR][cc][at];
-    return h_fused_mem[test ? FUSED_TEST_MI : FUSED_CMP_MI][cc][at];
-}
-
-static Handler *fused_handler(const GuestInsn *insn, const GuestInsn *jump)
-{
-    int size = form_size_index(insn->bits);
-    if ((insn->mnemonic != ZYDIS_MNEMONIC_CMP && insn->mnemonic != ZYDIS_MNEMONIC_TEST) ||
-        jump->flow != FLOW_COND || size < 0 || !form_immediate_serves(insn))
-        return NULL;
-    switch (insn->shape) {
-    case SHAPE_RR:
-    case SHAPE_RI:
-        return fused_reg(insn, jump->cc, size);
-    case SHAPE_RM:
-    case SHAPE_MR:
-    case SHAPE_MI:
-        return fused_mem(insn, jump->cc, size);
-    default:
-        return NULL;
-    }
-}
-
 static void emit_fused(Emit *e, Handler *handler, const GuestInsn *insn, const GuestInsn *jump)
 {
     Op *op = emit(e, handler, 3);
@@ -361,9 +323,58 @@ static void find_native(Emit *e)
     }
 }
 
+/* ---- values ---- */
+
+static Op *emit_value_mem(Emit *e, Handler *handler, const GuestMem *mem)
+{
+    Op *op = emit(e, handler, VALUES_SLOTS);
+    set_memory(op, mem);
+    if (mem->mode == MODE_ABSOLUTE)
+        op[1].word[0] = (uint64_t)mem->disp;
+    return op;
+}
+
+static Op *emit_value(Emit *e, const ValuePoint *point)
+{
+    if (point->kind == LIVE_VALUE_STRIDE)
+        return emit_value_mem(e, h_value_address[point->mem.mode], &point->mem);
+    if (point->reg == NO_REG) {
+        int at = form_size_index(point->bits) * MODE_COUNT + (int)point->mem.mode;
+        Op *op = emit_value_mem(e, h_value_mem[at], &point->mem);
+        op->a = point->is_signed;
+        return op;
+    }
+    Op *op = emit(e, h_value_reg, VALUES_SLOTS);
+    op->a = point->reg;
+    op->b = (uint8_t)(64 - point->bits);
+    op->c = point->is_signed;
+    op->d = point->mask;
+    return op;
+}
+
+/* What is observed before the instruction that comes next. */
+static void emit_values(Emit *e)
+{
+    for (; e->value < e->values.n && e->values.point[e->value].insn == e->insn; e->value++) {
+        const ValuePoint *point = &e->values.point[e->value];
+        emit_value(e, point)[1].word[1] = (uint64_t)(uintptr_t)point->site;
+    }
+}
+
+/* A thunk ends where something is to be observed. */
+static ThunkPlan plan_thunk(Emit *e)
+{
+    uint32_t next = e->value < e->values.n ? e->values.point[e->value].insn : e->run->n;
+    bool native = e->native[next];
+    e->native[next] = false;
+    ThunkPlan plan = thunk_plan(e->run, e->insn, e->native);
+    e->native[next] = native;
+    return plan;
+}
+
 static void emit_thunk(Emit *e)
 {
-    ThunkPlan plan = thunk_plan(e->run, e->insn, e->native);
+    ThunkPlan plan = plan_thunk(e);
     if (plan.needs_flags)
         emit(e, h_to_raw, 1);
     bool live = (e->live_after[e->insn + plan.n - 1] & plan.flags_out) != 0;
@@ -430,10 +441,10 @@ uint32_t records_add_live(const DecodedRun *run, Block *block)
     return live.counter;
 }
 
-static bool may_be_translated(const DecodedRun *run)
+static bool may_be_translated(const DecodedRun *run, const Block *block)
 {
     return vm_keeps_gs(&the_vm) && !run->map.checked && the_vm.options.model_out == NULL &&
-           !the_vm.options.values;
+           !block->observed;
 }
 
 /* Burst mode: nobody says when code is mapped anew, so every block carries the bytes it was made
@@ -463,7 +474,7 @@ static void emit_head(Emit *e)
         op[1].word[0] = run->pc;
         op[1].word[1] = run->size | (uint64_t)run->n << 32;
     }
-    if (may_be_translated(run))
+    if (may_be_translated(run, e->block))
         emit(e, h_warm, 1)->imm = translate_patience();
 }
 
@@ -474,6 +485,7 @@ static void emit_all(Emit *e)
         const GuestInsn *insn = &run->insn[e->insn];
         unsigned slots;
         Handler *fused = e->insn + 2 == run->n ? fused_handler(insn, insn + 1) : NULL;
+        emit_values(e);
         if (insn->gs && insn->mem.base == GS_ADDRESS_REG)
             emit_gs_address(e, insn);
         if (e->native[e->insn]) {
@@ -544,13 +556,16 @@ static Block *make(DecodedRun *run, const Block *whole, uint32_t first, bool wit
     e.ops = block->ops;
     e.n = 0;
     e.n_records = 0;
+    e.value = e.values.n = 0;
     e.insn = first;
     if (whole == NULL) {
         e.counter = records_add_live(run, block);
+        values_find(run, &e.values);
     } else {
         block->live = whole->live;
         block->counter = e.counter = whole->counter;
     }
+    block->observed = e.values.n != 0;
     block->flags_dead = find_live_flags(run, e.live_after) == 0;
     find_native(&e);
     if (with_head)

@@ -116,7 +116,8 @@ static bool decode_block(Path *path, Block *block)
 
 static bool add_block(Path *path, Block *block, uint8_t within)
 {
-    if (path->n == PATH_BLOCKS || path->n_insns + block->n_insns > PATH_INSNS || block->refused)
+    if (path->n == PATH_BLOCKS || path->n_insns + block->n_insns > PATH_INSNS || block->refused ||
+        block->observed)
         return false;
     if (!decode_block(path, block)) {
         block->refused = true;

@@ -235,7 +235,9 @@ bool map_find_code(uint64_t addr, CodeMap *out);
 uint32_t live_new_counters(uint32_t n);          /* first id; zero in every thread */
 uint32_t live_add_block(const LiveBlock *block); /* its index; block->map filled in by it */
 uint32_t live_add_edge(const LiveEdge *edge);
-void live_add_sum(LiveSum sum); /* in the order that LiveSum asks for */
+void live_add_sum(LiveSum sum);                    /* in the order that LiveSum asks for */
+LiveValue *live_add_value(const LiveValue *value); /* to be changed in place; stays where it is */
+void live_values_full(void);                       /* a site found no room: said in the profile */
 bool live_is_full(void); /* new counters are lost with the process, those of known code are not */
 
 /* ---- raw system calls -------------------------------------------------------------------- */

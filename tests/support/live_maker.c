@@ -83,6 +83,13 @@ void live_maker_text(LiveMaker *maker, LiveTextKind kind, uint32_t map, uint64_t
         (LiveText){ .address = address, .map = map, .kind = kind };
 }
 
+LiveValue *live_maker_value(LiveMaker *maker, LiveValueKind kind, uint32_t map, uint64_t pc)
+{
+    LiveValue *value = &maker->values[maker->header.n_values++];
+    *value = (LiveValue){ .pc = pc, .map = map, .kind = kind };
+    return value;
+}
+
 /* Appends a chunk, and its entry in the directory. */
 static void put_chunk(Buffer *file, LiveHeader *header, LiveChunkKind kind, uint64_t first,
                       const void *data, uint64_t size)
@@ -108,6 +115,7 @@ Bytes live_maker_file(Arena *arena, const LiveMaker *maker)
               (header.n_blocks - half) * sizeof(LiveBlock));
     put_chunk(&file, &header, LIVE_SUMS, 0, maker->sums, header.n_sums * sizeof(LiveSum));
     put_chunk(&file, &header, LIVE_TEXTS, 0, maker->texts, header.n_texts * sizeof(LiveText));
+    put_chunk(&file, &header, LIVE_VALUES, 0, maker->values, header.n_values * sizeof(LiveValue));
     for (int i = 0; i < LIVE_MAKER_THREADS; i++)
         put_chunk(&file, &header, LIVE_COUNTERS, 0, maker->counters[i],
                   header.n_counters * sizeof(uint64_t));

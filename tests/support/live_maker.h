@@ -18,6 +18,7 @@ typedef struct LiveMaker {
     LiveEdge edges[LIVE_MAKER_MOST];
     LiveSum sums[LIVE_MAKER_MOST];
     LiveText texts[LIVE_MAKER_MOST];
+    LiveValue values[LIVE_MAKER_MOST];
     uint64_t counters[LIVE_MAKER_THREADS][2 * LIVE_MAKER_MOST]; /* of each thread */
 } LiveMaker;
 
@@ -42,6 +43,9 @@ uint32_t live_maker_virtual(LiveMaker *maker);
 void live_maker_sum(LiveMaker *maker, uint32_t to, uint32_t from);
 
 void live_maker_text(LiveMaker *maker, LiveTextKind kind, uint32_t map, uint64_t address);
+
+/* A site; to be filled in. */
+LiveValue *live_maker_value(LiveMaker *maker, LiveValueKind kind, uint32_t map, uint64_t pc);
 
 /* The bytes of the file. */
 Bytes live_maker_file(Arena *arena, const LiveMaker *maker);

@@ -34,9 +34,14 @@ static const char sample[] = "respin-profile-text 1\n"
                              "entry call-ind 0x1000 4\n"
                              "read-page 0x2000\n"
                              "read-page 0x5000\n"
+                             "value index 0x1000 9 0\n"
+                             "value stride 0x1000 100 3 -8:60 16:30\n"
+                             "value divisor 0x1007 18446744073709551615 0 "
+                             "18446744073709551615:18446744073709551614 0:1\n"
                              "module [vdso]\n"
                              "block 0x10 1 1 5 1\n"
                              "entry call 0x10 5\n"
+                             "value length 0x10 1 0 4096:1\n"
                              "module empty\n";
 
 static const Profile *read_sample(Arena *arena)

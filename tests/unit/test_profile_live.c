@@ -268,6 +268,38 @@ static void text_read_as_data_is_named_by_page(void **state)
     arena_free(arena);
 }
 
+static void values_are_named_by_instruction(void **state)
+{
+    (void)state;
+    Arena *arena = arena_new();
+    LiveMaker maker = usual_maker(1);
+    const Profile *profile;
+    Error err;
+    LiveValue *value = live_maker_value(&maker, LIVE_VALUE_STRIDE, 0, at(0x2006));
+    value->n = 50;
+    value->missed = 2;
+    value->top[3] = (LiveTop){ (uint64_t)-8, 20 };
+    value->top[5] = (LiveTop){ 16, 25 };
+    live_maker_value(&maker, LIVE_VALUE_DIVISOR, 0, at(0x2000)); /* never executed */
+    value = live_maker_value(&maker, LIVE_VALUE_DIVISOR, LIVE_NO_MAP, at(0x2000));
+    value->n = 1; /* killed between two stores */
+    value->top[0] = (LiveTop){ 7, 3 };
+    live_maker_value(&maker, LIVE_VALUE_ARGUMENT, 0, at(0x200a))->n = 9; /* of no known function */
+    assert_int_equal(read_maker(arena, &maker, &profile, &err), ST_OK);
+    const ProfileModule *module = &profile->modules[0];
+    assert_int_equal(module->n_values, 2);
+    assert_int_equal(module->values[0].kind, OBSERVED_DIVISOR);
+    assert_int_equal(module->values[0].n, 3);
+    assert_int_equal(module->values[1].at.v, 0x2006);
+    assert_int_equal(module->values[1].n_top, 2);
+    assert_int_equal(module->values[1].top[0].value, 16);
+    assert_int_equal(module->values[1].missed, 2);
+    maker.header.flags |= LIVE_VALUES_FULL;
+    assert_int_equal(read_maker(arena, &maker, &profile, &err), ST_OK);
+    assert_non_null(strstr(profile->remarks[0], "more instructions"));
+    arena_free(arena);
+}
+
 static void a_run_left_early_counts_what_it_ran(void **state)
 {
     (void)state;
@@ -532,6 +564,12 @@ static void broken_records_are_named(void **state)
     live_maker_text(&maker, LIVE_TEXT_WRITTEN + 1, 0, at(0x2000));
     expect_error(arena, live_maker_file(arena, &maker), "texts", "of kind 2");
     maker = usual_maker(1);
+    live_maker_value(&maker, LIVE_VALUE_STRIDE, 3, at(0x2000));
+    expect_error(arena, live_maker_file(arena, &maker), "values", "in map 3 (of 1)");
+    maker = usual_maker(1);
+    live_maker_value(&maker, LIVE_VALUE_STRIDE + 1, 0, at(0x2000));
+    expect_error(arena, live_maker_file(arena, &maker), "values", "of kind 6");
+    maker = usual_maker(1);
     maker.blocks[0].end = 9;
     expect_error(arena, live_maker_file(arena, &maker), "blocks", "ends in way 9");
     maker = usual_maker(1);
@@ -550,7 +588,7 @@ static void broken_records_are_named(void **state)
     expect_error(arena, live_maker_file(arena, &maker), "maps", "from 0x");
     maker = usual_maker(1);
     maker.header.version = LIVE_VERSION + 1;
-    expect_error(arena, live_maker_file(arena, &maker), "header", "version 5");
+    expect_error(arena, live_maker_file(arena, &maker), "header", "version 6");
     maker = usual_maker(1);
     Bytes file = live_maker_file(arena, &maker);
     expect_error(arena, (Bytes){ file.data, 100 }, "header", "ends after 100 bytes");
@@ -599,6 +637,7 @@ int main(void)
         cmocka_unit_test(sums_stand_for_the_blocks_of_a_trace),
         cmocka_unit_test(sums_saturate_and_need_no_chunk),
         cmocka_unit_test(text_read_as_data_is_named_by_page),
+        cmocka_unit_test(values_are_named_by_instruction),
         cmocka_unit_test(a_run_left_early_counts_what_it_ran),
         cmocka_unit_test(a_run_cut_by_the_vm_is_no_block_of_its_own),
         cmocka_unit_test(returns_go_to_the_call_they_come_back_to),

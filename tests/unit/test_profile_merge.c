@@ -43,6 +43,8 @@ static const char first[] = "command b\n"
                             "block 0x10 10 4 5 1,2,3,4\n"
                             "edge jump 0x16 1:0x0 5\n"
                             "read-page 0x1000\n"
+                            "value divisor 0x13 5 0 7:3 9:2\n"
+                            "value shift 0x13 5 1 1:4\n"
                             "module /lib/z\nbuild-id 02\n"
                             "block 0x0 4 1 5 4\n"
                             "entry jump 0x0 5\n"
@@ -61,6 +63,8 @@ static const char second[] = "command a\n"
                              "edge jump 0x16 -:0x9000 1\n"
                              "read-page 0x0\n"
                              "read-page 0x1000\n"
+                             "value divisor 0x13 3 0 9:2 4:1\n"
+                             "value repeat 0x10 3 0 0:3\n"
                              "text-written\n"
                              "module [vdso]\n"
                              "block 0x4 4 3 7\n";
@@ -94,6 +98,9 @@ static void blocks_are_split_where_any_part_begins_one(void **state)
                                               "edge jump 0x16 -:0x9000 1\n"
                                               "read-page 0x0\n"
                                               "read-page 0x1000\n"
+                                              "value repeat 0x10 3 0 0:3\n"
+                                              "value divisor 0x13 8 0 9:4 7:3 4:1\n"
+                                              "value shift 0x13 5 1 1:4\n"
                                               "module /lib/z\n"
                                               "build-id 02\n"
                                               "block 0x0 4 1 6 4\n"
@@ -211,6 +218,27 @@ static void random_edges(Arena *arena, uint64_t *state, ProfileModule *module, u
     module->n_edges = profile_sum_edges(module->edges, module->n_blocks, profile_edge_order);
 }
 
+/* Few values, so that nothing has to be left out of a sum (test_values.c has what does). */
+static void random_values(Arena *arena, uint64_t *state, ProfileModule *module)
+{
+    uint32_t n = (uint32_t)below(state, 4);
+    module->values = arena_many(arena, ProfileValue, n);
+    for (uint32_t i = 0; i < n; i++) {
+        ProfileValue *value = &module->values[i];
+        *value = (ProfileValue){ .at = vaddr(below(state, 3)),
+                                 .kind = (uint8_t)below(state, OBSERVED_KINDS),
+                                 .missed = below(state, 3) };
+        value->n_top = (uint32_t)below(state, 4);
+        value->top = arena_many(arena, ProfileTop, value->n_top);
+        value->n = 3 + below(state, 5);
+        for (uint32_t j = 0; j < value->n_top; j++) {
+            value->top[j] = (ProfileTop){ below(state, 6), 1 + below(state, 9) };
+            value->n += value->top[j].count;
+        }
+    }
+    module->n_values = profile_sum_values(arena, module->values, n);
+}
+
 static void random_module(Arena *arena, uint64_t *state, uint32_t build, uint32_t n_modules,
                           ProfileModule *module)
 {
@@ -234,6 +262,7 @@ static void random_module(Arena *arena, uint64_t *state, uint32_t build, uint32_
     module->read_pages = arena_many(arena, Vaddr, 1);
     module->read_pages[0] = vaddr(4096 * below(state, 3));
     module->n_read_pages = (uint32_t)below(state, 2);
+    random_values(arena, state, module);
 }
 
 static const Profile *random_profile(Arena *arena, uint64_t *state)

@@ -40,6 +40,9 @@ static const char full[] = "respin-profile-text 1\n"
                            "edge call-ind 0x100c -:0x7f0000000000 5\n"
                            "entry jump-ind 0x1000 3\n"
                            "read-page 0x2000\n"
+                           "value index 0x1007 99 0 3:50 1:25 2:24\n"
+                           "value shift 0x1007 9 0 3:9\n"
+                           "value stride 0x1007 99 4 -8:50 16:25\n"
                            "module [vdso]\n"
                            "block 0x10 1 1 5 1\n"
                            "entry call 0x10 5\n";
@@ -181,6 +184,15 @@ static void bad_lines_are_named(void **state)
         { "module m\nbuild-id 0\n", "line 3: \"0\" is not 1 to 64 bytes" },
         { "module m\nentry jump 0 1\nentry jump 0 1\n", "entry at 0x0 is out of order" },
         { "module m\nread-page 1\n", "page 0x1 is out of order or no page" },
+        { "module m\nvalue odd 0 1 0\n", "line 3: \"odd\" is not a kind of value" },
+        { "module m\nvalue shift 0 1 0 x:1\n", "line 3: \"x:1\" is not a value and its count" },
+        { "module m\nvalue shift 0 1 0 1\n", "line 3: \"1\" is not a value and its count" },
+        { "module m\nvalue shift 0 0 0\n", "values at 0x0: 0 places, 0 missed of 0" },
+        { "module m\nvalue shift 0 1 2\n", "values at 0x0: 0 places, 2 missed of 1" },
+        { "module m\nvalue shift 0 9 0 1:5 1:5\n", "the count of 1 is out of order" },
+        { "module m\nvalue shift 0 9 0 1:0\n", "the count of 1 is out of order" },
+        { "module m\nvalue shift 0 9 0 1:5 2:5\n", "counts of 10 in all (9)" },
+        { "module m\nvalue shift 0 1 0\nvalue shift 0 1 0\n", "out of order or there twice" },
         { "flags fast\n", "line 2: \"fast\" is not a flag" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
