@@ -547,3 +547,27 @@ void decode_run(uint64_t pc, DecodedRun *run)
     if (!run->ended)
         gate_call(decode_in_gate, run);
 }
+
+LiveEnd decode_live_end(const DecodedRun *run)
+{
+    switch (run->end == DECODE_FLOW ? run->insn[run->n - 1].flow : FLOW_NEXT) {
+    case FLOW_COND:
+    case FLOW_COUNT:
+        return LIVE_END_COND;
+    case FLOW_JUMP:
+    case FLOW_ABORT:
+        return LIVE_END_JUMP;
+    case FLOW_CALL:
+        return LIVE_END_CALL;
+    case FLOW_JUMP_IND:
+        return LIVE_END_JUMP_IND;
+    case FLOW_CALL_IND:
+        return LIVE_END_CALL_IND;
+    case FLOW_RET:
+        return LIVE_END_RET;
+    case FLOW_SYSCALL:
+        return LIVE_END_SYSCALL;
+    default:
+        return LIVE_END_FALL;
+    }
+}

@@ -90,5 +90,7 @@ bool decode_init(const char *zydis_path, const char **why);
 bool decode_one(GuestInsn *insn, uint64_t pc, unsigned room);
 /* Decodes from `pc` up to a transfer, a limit, a page end or a map end. code_lock is held. */
 void decode_run(uint64_t pc, DecodedRun *run);
+/* How the live profile says that the run ends. */
+LiveEnd decode_live_end(const DecodedRun *run);
 
 #endif

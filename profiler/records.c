@@ -397,30 +397,6 @@ static Op *arena_room(void)
     return arena[n_arena - 1].next;
 }
 
-static LiveEnd live_end(const DecodedRun *run)
-{
-    switch (run->end == DECODE_FLOW ? run->insn[run->n - 1].flow : FLOW_NEXT) {
-    case FLOW_COND:
-    case FLOW_COUNT:
-        return LIVE_END_COND;
-    case FLOW_JUMP:
-    case FLOW_ABORT:
-        return LIVE_END_JUMP;
-    case FLOW_CALL:
-        return LIVE_END_CALL;
-    case FLOW_JUMP_IND:
-        return LIVE_END_JUMP_IND;
-    case FLOW_CALL_IND:
-        return LIVE_END_CALL_IND;
-    case FLOW_RET:
-        return LIVE_END_RET;
-    case FLOW_SYSCALL:
-        return LIVE_END_SYSCALL;
-    default:
-        return LIVE_END_FALL;
-    }
-}
-
 uint32_t records_add_live(const DecodedRun *run, Block *block)
 {
     const GuestInsn *last = &run->insn[run->n - 1];
@@ -428,7 +404,7 @@ uint32_t records_add_live(const DecodedRun *run, Block *block)
                        .size = run->size,
                        .n_insns = run->n,
                        .last = (uint32_t)(last->pc - run->pc),
-                       .end = live_end(run),
+                       .end = decode_live_end(run),
                        .map = LIVE_NO_MAP,
                        .target = last->target };
     bool two = live.end == LIVE_END_COND || live.end == LIVE_END_CALL ||
