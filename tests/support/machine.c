@@ -205,6 +205,11 @@ uint64_t machine_hole(void)
     return (uint64_t)(uintptr_t)code + 3 * PAGE;
 }
 
+Thread *machine_thread(void)
+{
+    return &thread;
+}
+
 uint64_t machine_fs(void)
 {
     uint64_t base;

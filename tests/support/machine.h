@@ -28,6 +28,8 @@ uint64_t machine_data(void);
 /* An address that no access is allowed to. */
 uint64_t machine_hole(void);
 uint64_t machine_fs(void);
+/* What the interpreter runs. */
+Thread *machine_thread(void);
 
 /* Puts a snippet at machine_code(). It must fall through at its end. */
 void machine_load(const uint8_t *code, size_t size);
