@@ -69,11 +69,13 @@ static Series *series_of(LiveChunkKind kind)
     return &live.series[kind];
 }
 
-/* Sums may name counters that have no place in the file from now on: none is published any more. */
+/* Records may name others that have no place in the file from now on: none is published any more.
+ */
 static void stop_file(void)
 {
     live.in_file = false;
-    series_of(LIVE_SUMS)->in_file = 0;
+    for (int i = 0; i < N_RECORD_SERIES; i++)
+        live.series[i].in_file = 0;
     live.header->flags |= LIVE_STOPPED;
     vm_say("the profile cannot grow (disk full, or its folder cannot be written): counting of new "
            "code stops, the program goes on");
@@ -300,10 +302,9 @@ void live_attach_thread(Thread *thread)
     extend_slot(os, live.counters_capacity);
 }
 
-uint32_t live_new_counters(uint32_t n)
+/* Makes counters usable in every slot, `end` bytes of them. */
+static void extend_counters(uint64_t end)
 {
-    uint64_t first = live.n_counters;
-    uint64_t end = (first + n) * sizeof(uint64_t);
     while (end > live.counters_capacity) {
         uint64_t capacity =
             live.counters_capacity + next_step(live.counters_capacity, live.counters_copied);
@@ -314,10 +315,32 @@ uint32_t live_new_counters(uint32_t n)
                 extend_slot(os, capacity);
         live.counters_capacity = capacity;
     }
+}
+
+uint32_t live_new_counters(uint32_t n)
+{
+    uint64_t first = live.n_counters;
+    extend_counters((first + n) * sizeof(uint64_t));
     live.n_counters = first + n;
     if (live.in_file)
         __atomic_store_n(&live.header->n_counters, live.n_counters, __ATOMIC_RELEASE);
     return (uint32_t)first;
+}
+
+void live_prepare_change(uint32_t user)
+{
+    enum { AHEAD = 1 << 19 };
+    if (!live.in_file)
+        return;
+    live_file_give(&live.file, user);
+    for (int i = 0; i < N_RECORD_SERIES; i++) {
+        Series *series = &live.series[i];
+        uint64_t wanted = series->count * series->record_size + AHEAD;
+        while (live.in_file && series->base != NULL && series->mapped < wanted)
+            series_extend(series);
+    }
+    if (live.in_file)
+        extend_counters(live.n_counters * sizeof(uint64_t) + AHEAD);
 }
 
 /* ---- records ------------------------------------------------------------------------------ */

@@ -29,6 +29,12 @@ void live_sample(uint64_t burst_ns);
 void live_note_burst(uint64_t spent_ns);
 /* Burst mode: what one burst may add fits into the file. */
 bool live_has_room(void);
+/*
+ * Before the process becomes `user`, or (LIVE_SAME_USER) another root: from then on the file may be
+ * out of reach. It becomes that user's, and gets room ahead.
+ */
+#define LIVE_SAME_USER UINT32_MAX
+void live_prepare_change(uint32_t user);
 /* The file's name; NULL: there is none. */
 const char *live_path(void);
 

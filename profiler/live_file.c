@@ -175,6 +175,15 @@ bool live_file_allocate(LiveFile *file, uint64_t offset, uint64_t size)
     return done;
 }
 
+void live_file_give(const LiveFile *file, uint32_t user)
+{
+    long fd = open_own(file);
+    if (fd < 0)
+        return;
+    raw_syscall(__NR_fchown, fd, (long)user, -1, 0, 0, 0);
+    close_fd(fd);
+}
+
 bool live_file_map(const LiveFile *file, void *at, uint64_t offset, uint64_t size)
 {
     long fd = open_own(file);

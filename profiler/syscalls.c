@@ -7,6 +7,7 @@
 #include "profiler/detach.h"
 #include "profiler/filter.h"
 #include "profiler/gs_calls.h"
+#include "profiler/live.h"
 #include "profiler/guard.h"
 #include "profiler/limit_calls.h"
 #include "profiler/mapping_calls.h"
@@ -278,6 +279,30 @@ static CallFate call_seccomp(Thread *thread, Call *call)
     return syscall_pass(thread, call);
 }
 
+/* What the process becomes: its effective user, where the call changes it. */
+static CallFate change_user(Thread *thread, Call *call, uint64_t user)
+{
+    vm_lock(&thread->vm->code_lock);
+    live_prepare_change((uint32_t)user);
+    vm_unlock(&thread->vm->code_lock);
+    return syscall_pass(thread, call);
+}
+
+static CallFate call_set_user(Thread *thread, Call *call)
+{
+    return change_user(thread, call, call->arg[0]);
+}
+
+static CallFate call_set_users(Thread *thread, Call *call)
+{
+    return change_user(thread, call, call->arg[1]);
+}
+
+static CallFate call_set_root(Thread *thread, Call *call)
+{
+    return change_user(thread, call, LIVE_SAME_USER);
+}
+
 /* ---- the table ---------------------------------------------------------------------------- */
 
 /* Every system call that does not simply pass, and why not. docs/vm.md shows this list. */
@@ -328,6 +353,14 @@ static CallFate call_seccomp(Thread *thread, Call *call)
     X(ptrace,            call_ptrace,        "a tracer would see the VM")                    \
     X(prctl,             call_prctl,         "some would hit the VM")                        \
     X(arch_prctl,        call_arch_prctl,    "GS and shadow stacks are the VM's")     \
+    X(setuid,            call_set_user,      "the live file may come out of reach")          \
+    X(setfsuid,          call_set_user,      "the live file may come out of reach")          \
+    X(setreuid,          call_set_users,     "the live file may come out of reach")          \
+    X(setresuid,         call_set_users,     "the live file may come out of reach")          \
+    X(chroot,            call_set_root,      "the live file may come out of reach")          \
+    X(pivot_root,        call_set_root,      "the live file may come out of reach")          \
+    X(unshare,           call_set_root,      "the live file may come out of reach")          \
+    X(setns,             call_set_root,      "the live file may come out of reach")          \
     X(seccomp,           call_seccomp,       "the VM makes system calls of its own")
 /* clang-format on */
 

@@ -123,6 +123,7 @@ python3 "$SOURCE/tests/support/function_counts.py" many.txt many once=400 >many.
 (ulimit -f 200 && "$RESPIN" profile -o small.rsp -- sh -c 'echo out; exit 6' >small.out 2>small.err)
 [ $? = 6 ] && [ "$(cat small.out)" = out ] || fail "file limit: the guest was disturbed"
 grep -q 'cannot grow' small.err || fail "file limit: no word about it"
+readable small.rsp "file limit"
 
 # A full disk.
 mkdir -p full
@@ -133,7 +134,47 @@ if mount -t tmpfs -o size=700k tmpfs full 2>/dev/null; then
     perl -e 'print join(",", sort map { $_ * 7 % 101 } 1..100), "\n"' | cmp -s - full.out ||
         fail "full disk: its output differs"
     grep -q 'cannot grow' full.err || fail "full disk: no word about it"
+    readable full/x.rsp "full disk"
     umount full
+fi
+
+# A server that gives up its rights goes on counting, also in a new root.
+cat >rights.c <<'C'
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+__attribute__((noipa)) int afterwards(int i)
+{
+    char text[64];
+    return snprintf(text, sizeof text, "%d %g", i, i * 0.5) > 2;
+}
+int main(int argc, char **argv)
+{
+    for (int i = 0; i < 2; i++)
+        if (fork() == 0) {
+            if (i == 1 && chroot(".") != 0)
+                _exit(1);
+            if (setgid(65534) != 0 || setuid(65534) != 0)
+                _exit(2);
+            int n = 0;
+            for (int j = 0; j < 100; j++)
+                n += afterwards(j);
+            _exit(n != 100);
+        }
+    int status, bad = 0;
+    while (wait(&status) > 0)
+        bad += status != 0;
+    return bad;
+}
+C
+if [ "$(id -u)" = 0 ]; then
+    $CC -O1 -w -o rights rights.c || exit 1
+    "$RESPIN" profile -o rights.rsp -- ./rights 2>rights.err || fail "rights: status $? $(cat rights.err)"
+    "$RESPIN" report --records rights.rsp >rights.txt
+    python3 "$SOURCE/tests/support/function_counts.py" rights.txt rights afterwards=200 >rights.counts 2>&1 ||
+        fail "rights: $(cat rights.counts)"
+    [ ! -s rights.err ] || fail "rights: $(cat rights.err)"
 fi
 
 # --no-follow: the child runs natively, and so is not in the profile.
