@@ -13,6 +13,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 typedef struct ProfileVerbOptions {
     const char *out;
@@ -67,6 +68,16 @@ static Status run_burst(Command *command, const ProfileVerbOptions *given, Error
     return profiler_burst_exec(&options, command->rest, err);
 }
 
+/* The profile takes the place of what bears its name: a device is nobody's to replace. */
+static Status check_out(const char *out, Error *err)
+{
+    struct stat info;
+    if (stat(out, &info) == 0 && !S_ISREG(info.st_mode))
+        return FAIL(err, ST_IO, ((Place){ out, NULL, PLACE_NO_OFFSET }),
+                    "is there and is no regular file");
+    return ST_OK;
+}
+
 static Status run_profile(Command *command, const void *options_given, Error *err)
 {
     const ProfileVerbOptions *given = options_given;
@@ -79,6 +90,7 @@ static Status run_profile(Command *command, const void *options_given, Error *er
     };
     if (given->values && (given->attach != 0 || given->burst != NULL))
         return usage_error(command, err, "--values is for whole runs, not for bursts");
+    TRY(check_out(given->out, err));
     if (given->attach != 0)
         return run_attach(command, given, err);
     if (command->n_rest == 0)

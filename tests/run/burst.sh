@@ -114,6 +114,9 @@ cmp maps.before /proc/$pid/maps || fail "a sleeper's maps changed"
 wait $pid || fail "a sleeper ended with $?"
 
 # What cannot be: said, with its status.
+mkdir -p folder
+"$RESPIN" profile --burst -o folder -- true 2> err
+[ $? = 5 ] || fail "a profile in the place of a folder: $(cat err)"
 "$RESPIN" profile --attach 2147483000 -o no.rsp 2> err && fail "attached to nobody"
 grep -q 'there is no process' err || fail "$(cat err)"
 "$RESPIN" profile --burst=0 -- true 2> err
