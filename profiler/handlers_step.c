@@ -71,7 +71,7 @@ HANDLER(h_step_block)
     cpu->step.site = op + 1;
     cpu->step.pc = cpu->step.next = block->pc;
     cpu->step.end = block->pc + block->size;
-    cpu->step.view = cpu->step.site[2].word[1];
+    cpu->step.view = cpu->step.site[3].word[0];
     if (UNLIKELY(the_vm.options.model_out != NULL))
         model_block(((Thread *)cpu)->model, block->pc, block->size, block->n_insns);
     if (UNLIKELY(block->bytes != NULL))

@@ -15,7 +15,7 @@
 #include "profiler/records.h"
 #include "profiler/thunk.h"
 
-enum { KEPT_BUCKETS = 1 << 14, MAX_INSN = 15, SITE_SLOTS = 3, KEPT_SLOTS = 6 };
+enum { KEPT_BUCKETS = 1 << 14, MAX_INSN = 15, SITE_SLOTS = 4, KEPT_SLOTS = 6 };
 
 /* Native records for one instruction at one address. Never freed, immutable once published. */
 typedef struct Kept {
@@ -49,7 +49,7 @@ static void make_site(Op *site, const DecodedRun *run, const Block *block, uint3
     site->d = run->end == DECODE_FLOW ? last->flow : (uint8_t)FLOW_NEXT;
     site[1].word[1] = call ? next : block->live;
     site[2].word[0] = block->live;
-    site[2].word[1] = code_view(run->pc) - run->pc;
+    site[3].word[0] = code_view(run->pc) - run->pc; /* slot 2 is lookup.c's */
     site->run = call ? h_call_r : NULL; /* where lookup.c finds the block of an indirect branch */
     if (call)
         lookup_note_call(site, next);
