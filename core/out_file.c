@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static Status write_all(int fd, const char *path, Bytes file, Error *err)
@@ -38,8 +39,28 @@ static Status write_file(const char *temporary, const char *path, Bytes file, Er
     return status;
 }
 
+bool out_file_is_special(const char *path)
+{
+    struct stat there;
+    return stat(path, &there) == 0 && !S_ISREG(there.st_mode);
+}
+
+static Status write_into(const char *path, Bytes file, Error *err)
+{
+    Place at = { path, NULL, PLACE_NO_OFFSET };
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return FAIL(err, ST_IO, at, "cannot be opened: %s", strerror(errno));
+    Status status = write_all(fd, path, file, err);
+    if (close(fd) != 0 && status == ST_OK)
+        status = FAIL(err, ST_IO, at, "cannot be written: %s", strerror(errno));
+    return status;
+}
+
 Status out_file_write(const char *path, Bytes file, Error *err)
 {
+    if (out_file_is_special(path))
+        return write_into(path, file, err);
     Arena *arena = arena_new();
     const char *temporary = arena_printf(arena, "%s.tmp-%ld", path, (long)getpid());
     Status status = write_file(temporary, path, file, err);

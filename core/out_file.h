@@ -10,6 +10,10 @@
 #include "core/bytes.h"
 #include "core/error.h"
 
+/* True for what is there and is no regular file: /dev/null, /dev/stdout, a pipe. Such are written
+ * to and never replaced: as root, a rename would make /dev/null a file. */
+bool out_file_is_special(const char *path);
+
 /* Errors: ST_IO; then nothing is left behind and what was at `path` still is. */
 MUST_CHECK Status out_file_write(const char *path, Bytes file, Error *err);
 

@@ -10,6 +10,8 @@
 #include "rewriter/patch.h"
 #include "rewriter/rewriter.h"
 
+#include "core/out_file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -177,5 +179,7 @@ Status rewrite(Arena *arena, const Plan *plan, const char *path, RewriteStats *s
 {
     Bytes bytes;
     TRY(rewrite_to_bytes(arena, plan, &bytes, stats, err));
+    if (out_file_is_special(path)) /* -o /dev/null */
+        return out_file_write(path, bytes, err);
     return write_file(arena, plan, bytes, path, err);
 }

@@ -258,5 +258,14 @@ expect 2 'is none of' -- "$RESPIN" convert app.rsp --to=pdf
 expect 2 '-o OUT is missing' -- "$RESPIN" convert app.rsp --to=rsp
 expect 5 'cannot be opened' -- "$RESPIN" convert none.rsp --to=text
 expect 5 'no file can be made' -- "$RESPIN" convert app.rsp --to=text -o nowhere/out
+
+# What is no file is written to, not replaced.
+mkfifo pipe
+for what in "convert app.rsp --to=text -o pipe" "merge -q app.rsp -o pipe" "optimize -q app -p app.rsp -o pipe"; do
+    cat pipe >through &
+    "$RESPIN" $what 2>err || fail "$what: $(cat err)"
+    wait $!
+    [ -p pipe ] && [ -s through ] || fail "$what: the pipe was replaced, or nothing came"
+done
 [ $failed = 0 ] && echo "convert: everything as it should be"
 exit $failed
