@@ -262,7 +262,7 @@ expect 5 'no file can be made' -- "$RESPIN" convert app.rsp --to=text -o nowhere
 # What is no file is written to, not replaced.
 mkfifo pipe
 for what in "convert app.rsp --to=text -o pipe" "merge -q app.rsp -o pipe" "optimize -q app -p app.rsp -o pipe"; do
-    cat pipe >through &
+    timeout 60 cat pipe >through &
     "$RESPIN" $what 2>err || fail "$what: $(cat err)"
     wait $!
     [ -p pipe ] && [ -s through ] || fail "$what: the pipe was replaced, or nothing came"
