@@ -3,6 +3,7 @@
 #
 #   stock.sh BUILD [NAME…]      BUILD: folder with cli/respin; NAMEs of tests/workloads/workload.sh
 #   SCALE=0.1                   size of the work (2.5: at least 2 s native each)
+#   ENGINE=auto                 the VM's engine (default: respin's)
 #   LEAST=0                     seconds of native time that a training run has to take
 #   VARIANTS="default …"        of: default all reverse random1 random2 random3; empty: VM only
 #   KEEP=dir                    keeps inputs, profiles and outputs there
@@ -53,7 +54,7 @@ profiling_prefix() { # NAME
 #!/bin/sh
 n=0
 while ! mkdir "$dir/$1/slot.\$n" 2>/dev/null; do n=\$((n + 1)); done
-exec "$respin" profile -o "$dir/$1/run.\$n.rsp" -- "\$@"
+exec "$respin" profile ${ENGINE:+--engine=$ENGINE} -o "$dir/$1/run.\$n.rsp" -- "\$@"
 EOF
     chmod +x "$dir/$1/prefix"
     echo "$dir/$1/prefix"
