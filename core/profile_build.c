@@ -445,13 +445,18 @@ static ProfileValue value_of(Build *build, const LiveValue *from, uint64_t addr,
 {
     ProfileValue value = { .at = vaddr(addr), .kind = kind, .n = from->n, .missed = from->missed };
     uint64_t sum = 0;
-    value.top = arena_many(build->arena, ProfileTop, LIVE_TOPS);
+    uint32_t n_top = 0;
+    for (uint32_t i = 0; i < LIVE_TOPS; i++)
+        n_top += from->top[i].count != 0;
+    value.top = arena_many(build->arena, ProfileTop, n_top);
     for (uint32_t i = 0; i < LIVE_TOPS; i++) {
         if (from->top[i].count == 0)
             continue;
         value.top[value.n_top++] = (ProfileTop){ from->top[i].value, from->top[i].count };
         sum = count_add(sum, from->top[i].count);
     }
+    if (n_top > 1)
+        qsort(value.top, n_top, sizeof *value.top, profile_top_order);
     if (value.n < sum) /* it was killed between two stores */
         value.n = sum;
     if (value.missed > value.n)

@@ -95,9 +95,20 @@ static void cut_tops(ProfileValue *value)
         value->top[value->n_top++].count -= off;
 }
 
-/* The sum of `n` summaries of one site. */
+static bool in_order(const ProfileValue *value)
+{
+    for (uint32_t i = 0; i < value->n_top; i++)
+        if (value->top[i].count == 0 ||
+            (i > 0 && profile_top_order(&value->top[i - 1], &value->top[i]) >= 0))
+            return false;
+    return value->n_top <= PROFILE_TOPS;
+}
+
+/* The sum of `n` summaries of one site. Most sites are in one part only: nothing is copied. */
 static ProfileValue sum_site(Arena *arena, const ProfileValue *parts, uint32_t n)
 {
+    if (n == 1 && in_order(parts))
+        return parts[0];
     uint32_t total = 0;
     ProfileValue sum = { .at = parts[0].at, .kind = parts[0].kind };
     for (uint32_t i = 0; i < n; i++)
