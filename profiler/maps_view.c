@@ -17,6 +17,7 @@
 #include "profiler/memory.h"
 #include "profiler/process.h"
 #include "profiler/text.h"
+#include "profiler/watch.h"
 
 #include <asm/errno.h>
 #include <asm/unistd.h>
@@ -126,6 +127,7 @@ void maps_view_replace(int64_t fd)
     if (file >= 0) {
         view = reopen_to_read(file);
         guard_lift(0, UINT64_MAX); /* as the guest has it */
+        watch_let_write_all();
         whole = view >= 0 && copy_view((long)fd, file);
         guard_close(0, UINT64_MAX);
     }

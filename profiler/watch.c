@@ -133,24 +133,24 @@ static void open_page(WatchPage *page)
 }
 
 /* For a write: its blocks are forgotten. code_lock is held. */
-static void give_up(WatchPage *page)
+static void give_up(WatchPage *page, bool counts)
 {
     interp_forget(page->start, page->start + VM_PAGE);
-    if (page->faults == 0)
+    if (counts && page->faults == 0)
         guard_note_written(page->start, page->start + VM_PAGE);
     maps_lock();
     open_page(page);
-    if (page->faults++ >= MOST_FAULTS)
+    if (counts && page->faults++ >= MOST_FAULTS)
         page->state = PAGE_CHECKED;
     maps_unlock();
 }
 
-static bool let_write(WatchPage *page)
+static bool let_write(WatchPage *page, bool counts)
 {
     bool closed = false;
     vm_lock(&the_vm.code_lock);
     if (page->state == PAGE_CLOSED) {
-        give_up(page);
+        give_up(page, counts);
         closed = true;
     }
     vm_unlock(&the_vm.code_lock);
@@ -163,7 +163,7 @@ bool watch_fault(uint64_t address)
     WatchPage *page = find(address);
     if (page == NULL)
         return false;
-    if (let_write(page))
+    if (let_write(page, true))
         return true;
     /* Another thread was first; or it is a fault of the guest's own after all. */
     return map_find_code(address, &map) && map.writable && maps_kernel_writable(address);
@@ -175,7 +175,7 @@ bool watch_let_write(uint64_t start, uint64_t end)
     for (uint64_t at = page_down(start); at < end; at += VM_PAGE) {
         WatchPage *page = find(at);
         if (page != NULL && page->state == PAGE_CLOSED)
-            closed |= let_write(page);
+            closed |= let_write(page, true);
     }
     return closed;
 }
@@ -186,7 +186,7 @@ bool watch_let_write_all(void)
     WatchPage *page = __atomic_load_n(&all_pages, __ATOMIC_ACQUIRE);
     for (; page != NULL; page = page->all) {
         if (page->state == PAGE_CLOSED)
-            closed |= let_write(page);
+            closed |= let_write(page, false);
     }
     return closed;
 }

@@ -33,7 +33,7 @@ bool watch_any(void);
 bool watch_fault(uint64_t address);
 /* The same before a write by the kernel or the VM to [start, end). True: a page was closed. */
 bool watch_let_write(uint64_t start, uint64_t end);
-/* The same for every page there is. */
+/* The same for every page there is; it is not held against them. */
 bool watch_let_write_all(void);
 
 /*
