@@ -301,7 +301,10 @@ static void weave_all(Weave *w)
     const Path *path = w->path;
     make_cells(w);
     w->trace->way_out = way_out(w);
+    /* A loop of nothing but jumps has no copy: here is where a signal can stop it. */
+    TracePoint *point = glue_point(w, w->hot, 0, 0, true);
     emit_bytes(w->hot, entry, sizeof entry);
+    glue_end_point(w, w->hot, point);
     if (w->trace->visits != 0)
         count_entry(w);
     for (uint32_t i = 0; i < path->n; i++) {
