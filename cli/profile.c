@@ -25,6 +25,7 @@ typedef struct ProfileVerbOptions {
     uint64_t attach;
     uint64_t seconds;
     uint64_t burst_edges;
+    uint64_t burst_share;
     const char *burst_clock;
 } ProfileVerbOptions;
 
@@ -36,12 +37,15 @@ static Status read_burst(Command *command, const ProfileVerbOptions *given, Burs
     *out = (BurstOptions){ .out = given->out,
                            .hz = *text == '\0' ? BURST_HZ : strtoul(text, &end, 10),
                            .edges = given->burst_edges,
+                           .share = given->burst_share,
                            .clock = given->burst_clock,
                            .no_follow = given->no_follow,
                            .seconds = given->seconds };
     if (*text != '\0' && (*end != '\0' || out->hz < 1 || out->hz > BURST_HZ_MOST))
         return usage_error(command, err, "--burst wants a rate from 1 to %d, not '%s'",
                            BURST_HZ_MOST, text);
+    if (out->share < 1 || out->share > 1000)
+        return usage_error(command, err, "--burst-share is not from 1 to 1000");
     if (out->edges < 1 || out->edges > UINT32_MAX)
         return usage_error(command, err, "--burst-edges is %llu, not from 1 to %u",
                            (unsigned long long)out->edges, UINT32_MAX);
@@ -107,9 +111,9 @@ static Status run_profile(Command *command, const void *options_given, Error *er
     return profiler_exec(&options, command->rest, err);
 }
 
-static const ProfileVerbOptions profile_defaults = { .out = "app.rsp",
-                                                     .engine = "threaded",
-                                                     .burst_edges = BURST_EDGES };
+static const ProfileVerbOptions profile_defaults = {
+    .out = "app.rsp", .engine = "threaded", .burst_edges = BURST_EDGES, .burst_share = BURST_SHARE
+};
 
 static const OptionRow profile_options[] = {
     { 'o', "out", "FILE", OPTION_STRING, offsetof(ProfileVerbOptions, out),
@@ -129,6 +133,7 @@ static const OptionRow profile_options[] = {
     { 0, "seconds", "N", OPTION_NUMBER, offsetof(ProfileVerbOptions, seconds),
       "with --attach: for how long (default: until it ends)" },
     { 0, "burst-edges", "N", OPTION_NUMBER, offsetof(ProfileVerbOptions, burst_edges), NULL },
+    { 0, "burst-share", "N", OPTION_NUMBER, offsetof(ProfileVerbOptions, burst_share), NULL },
     { 0, "burst-clock", "KIND", OPTION_STRING, offsetof(ProfileVerbOptions, burst_clock), NULL },
     { 0, NULL, NULL, OPTION_FLAG, 0, NULL },
 };

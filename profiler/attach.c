@@ -230,6 +230,7 @@ static Status start_core(Remote *remote, const CoreOptions *options, bool is_chi
                        .signal = core->signal,
                        .n_slots = (uint32_t)(processors > 0 ? 2 * processors : 2),
                        .edges = options->edges,
+                       .share = options->share,
                        .burst_ns = options->burst_ns,
                        .image_start = core->image_start,
                        .image_end = core->image_end };

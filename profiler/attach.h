@@ -17,6 +17,7 @@ typedef struct CoreOptions {
     uint64_t run;
     uint64_t burst_ns;
     uint32_t edges;
+    uint32_t share; /* as BurstPort's */
 } CoreOptions;
 
 /* The kernel's struct sigaction. */

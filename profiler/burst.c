@@ -36,8 +36,7 @@ enum {
     SET_MASK = 2,
     INFO_CODE = 2, /* siginfo as words of 4 bytes */
     CODE_TIMER = -2,
-    COST_PER_MILLE = 35, /* CPU time of looks in that of the program, at most */
-    ROUNDS = 64,         /* of finding code mapped anew, in one burst */
+    ROUNDS = 64, /* of finding code mapped anew, in one burst */
     ROOM_HEAP = 4 << 20,
     ROOM_CODE = 1 << 20,
     XSAVE_SW = 464,
@@ -164,7 +163,7 @@ static bool can_afford(void)
 {
     uint64_t asked = __atomic_add_fetch(&burst.asked, 1, __ATOMIC_RELAXED);
     uint64_t spent = __atomic_load_n(&burst.spent, __ATOMIC_RELAXED);
-    return spent / COST_PER_MILLE <= asked * burst.port->burst_ns / 1000;
+    return spent <= asked * burst.port->burst_ns / 1000 * burst.port->share;
 }
 
 Thread *burst_take(const int32_t *info, GuestContext *context)
@@ -235,7 +234,8 @@ static void learn_change(Cpu *cpu)
     maps_lock();
     maps_refresh(map.start, map.end);
     maps_unlock();
-    interp_invalidate(map.checked ? cpu->pc : map.start, map.checked ? cpu->pc + 1 : map.end);
+    bool generated = map.checked || map.writable;
+    interp_invalidate(generated ? cpu->pc : map.start, generated ? cpu->pc + 1 : map.end);
 }
 
 /* Whether the burst goes on. Code that is not known yet is asked for. */

@@ -32,9 +32,9 @@ typedef struct BurstPort {
     uint32_t signal;         /* the clock's */
     uint32_t n_slots;        /* bursts at the same time, at most */
     uint32_t edges;          /* a burst's length */
-    uint32_t spare;
-    uint64_t burst_ns;    /* the clock's period, of user CPU time of a thread */
-    uint64_t image_start; /* the core, this port and the first stack */
+    uint32_t share;          /* CPU time of looks in that of the program, at most, per mille */
+    uint64_t burst_ns;       /* the clock's period, of user CPU time of a thread */
+    uint64_t image_start;    /* the core, this port and the first stack */
     uint64_t image_end;
     /* from the core */
     uint64_t region_start; /* all its other memory */

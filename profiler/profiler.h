@@ -40,12 +40,13 @@ typedef struct BurstOptions {
     const char *out;   /* profile path */
     uint64_t hz;       /* looks per second of a thread's CPU time, 1 to 1000 */
     uint64_t edges;    /* length of a look */
+    uint64_t share;    /* CPU time of looks in that of the program, at most, per mille */
     const char *clock; /* "event", "timer"; NULL: what works */
     bool no_follow;    /* one process, one program */
     uint64_t seconds;  /* attach: how long; 0: until the process ends */
 } BurstOptions;
 
-enum { BURST_HZ = 100, BURST_HZ_MOST = 1000, BURST_EDGES = 1000 };
+enum { BURST_HZ = 100, BURST_HZ_MOST = 1000, BURST_EDGES = 1000, BURST_SHARE = 35 };
 
 /*
  * Replaces this process by the program, with the VM core in it; another process stays behind until

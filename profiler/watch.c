@@ -111,6 +111,8 @@ static bool needs_closing(uint64_t address)
 
 void watch_close(uint64_t start, uint64_t end)
 {
+    if (the_vm.options.burst != NULL)
+        return; /* pages are the native guest's: every block is compared instead */
     for (uint64_t page = page_down(start); page < end; page += VM_PAGE) {
         if (!needs_closing(page))
             continue;

@@ -73,8 +73,21 @@ done
 # Many looks, of any length.
 ./busy.pie 3000 8 > native.out
 for edges in 1 7 100000; do
-    timeout 100 "$RESPIN" profile --burst=1000 --burst-edges=$edges -o many.rsp -- ./busy.pie 3000 8 > got.out
+    timeout 100 "$RESPIN" profile --burst=1000 --burst-share=1000 --burst-edges=$edges -o many.rsp -- ./busy.pie 3000 8 > got.out
     same "busy ($edges edges)" $? 3
+done
+
+# Code that is written and mapped anew all the time; vector state; signals from all sides.
+$CC -O2 -w -o rewrite "$SOURCE/tests/run/burst/rewrite.c" || exit 1
+for name in vectors fire; do
+    $CC -O2 -w -o $name "$SOURCE/tests/run/guests/$name.c" -lpthread -lm || exit 1
+done
+for name in rewrite vectors fire; do
+    ./$name 200000 > native.out 2> native.err
+    wanted=$?
+    timeout 60 "$RESPIN" profile --burst=1000 --burst-share=1000 -o guest.rsp -- ./$name 200000 > got.out 2> got.err
+    same "$name" $? $wanted
+    cmp -s native.err got.err || fail "$name: other errors: $(cat got.err)"
 done
 
 # Children: forked ones and executed ones.
