@@ -210,8 +210,7 @@ static bool create_file(void)
         return false;
     live.directory_end = first;
     return live_file_allocate(&live.file, 0, first) &&
-           live_file_map(&live.file, live.header, 0, LIVE_DATA_OFFSET) &&
-           live_file_publish(&live.file, live.options);
+           live_file_map(&live.file, live.header, 0, LIVE_DATA_OFFSET);
 }
 
 void live_start(Vm *vm, const char *command)
@@ -232,6 +231,8 @@ void live_start(Vm *vm, const char *command)
     if (!live.in_file && vm->options.out != NULL)
         stop_file();
     fill_header(command);
+    if (live.in_file && !live_file_publish(&live.file, live.options))
+        stop_file();
 }
 
 void live_mark(uint32_t flag, bool on)
