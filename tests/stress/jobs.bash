@@ -17,12 +17,19 @@ until_state() {
     sh -c 'n=0
         while [ $n -lt 500 ]; do
             state=$(sed -e "s/.*) //" -e "s/ .*//" "/proc/$1/stat" 2> /dev/null)
+            [ "$state" = Z ] && state=
             [ "${state:-gone}" = "$2" ] && exit 0
             n=$((n + 1))
             sleep 0.02
         done
         echo "process is ${state:-gone}, not $2"
         exit 1' sh "$1" "$2"
+}
+
+# ended PID: its status, when it has ended (stopping is no end)
+ended() {
+    until_state "$1" gone
+    wait "$1"
 }
 
 # until_file FILE: waits until it is there
@@ -354,7 +361,7 @@ kill -CONT %1
 until_state $job S
 say "goes on"
 kill %1
-wait -f $job
+ended $job
 say "ended by $?"
 
 # A job that stops itself, and goes on in the foreground.
@@ -382,16 +389,14 @@ job=$!
 until_state $job T
 say "cat is stopped by the terminal"
 kill -KILL $job
-until_state $job gone
-wait $job
+ended $job
 say "cat $?"
 stty -echo < /dev/tty &
 job=$!
 until_state $job T
 say "stty is stopped by the terminal"
 kill -KILL $job
-until_state $job gone
-wait $job
+ended $job
 say "stty $?"
 
 # The foreground job has the terminal, and gives it back.
@@ -404,7 +409,7 @@ job=$!
 leader=$(group_of $job)
 [[ $leader != "$job" ]] && say "the pipeline's group is its first process's"
 kill -INT -- -"$leader"
-wait -f $job
+ended $job
 say "pipeline $?"
 
 # Signals to a group reach every process of it.
@@ -450,7 +455,7 @@ jobs | sed 's/ *&$//'
 disown %1
 jobs | sed 's/ *&$//'
 kill $first $second
-wait -f $second
+ended $second
 say "second $?"
 until_state $first gone
 say "first is gone"
