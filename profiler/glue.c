@@ -264,24 +264,13 @@ void glue_open_calls(Weave *w, Code *code, uint32_t i, bool returned)
 
 /* ---- returns ---- */
 
-static Exit *new_site(Weave *w, uint32_t i)
-{
-    const Block *block = w->path->block[i].block;
-    Exit *site = glue_exit(EXIT_SITE, 0);
-    site->op = block->ops + block->n_slots - (block->end == LIVE_END_CALL_IND ? 3 : 2);
-    site->before = w->passed[i];
-    site->edge = block->counter;
-    if (!stub_new_site(site))
-        w->failed = true;
-    return site;
-}
-
 /* `code` is where the return's instruction begins, or its mismatch's stub. */
 void glue_return(Weave *w, Code *code, uint32_t i)
 {
     uint32_t insn = w->path->block[i].n - 1;
     uint32_t counter = glue_exit_counter(w, i, w->path->block[i].block->counter, 0);
-    const Exit *site = new_site(w, i);
+    const Block *block = w->path->block[i].block;
+    uint32_t number = stub_new_return(block->ops + block->n_slots - 2);
     TracePoint *point = glue_point(w, code, i, insn, true);
     spill(w, code, SPILLED_RCX);
     glue_end_point(w, code, point);
@@ -295,7 +284,7 @@ void glue_return(Weave *w, Code *code, uint32_t i)
     emit_stack_store(code, 0, R_RAX);
     glue_end_point(w, code, point);
     emit_count(code, counter, R_RAX);
-    emit_gs_store4(code, AREA_SLOT(site), site->number);
+    emit_gs_store4(code, AREA_SLOT(site), number);
     emit1(code, 0xc3);
 }
 
@@ -329,10 +318,15 @@ static uint8_t spilled_of(uint16_t regs)
 }
 
 /* The target is in RAX, RCX is spilled: on to its stub. */
-static void dispatch(Weave *w, Code *code, uint32_t i, Exit *site)
+static void dispatch(Weave *w, Code *code, uint32_t i)
 {
     const PathBlock *at = &w->path->block[i];
     const GuestInsn *insn = &at->insn[at->n - 1];
+    Exit *site = glue_exit(EXIT_SITE, 0);
+    site->op = at->block->ops + at->block->n_slots - (at->block->end == LIVE_END_CALL_IND ? 3 : 2);
+    site->before = w->passed[i];
+    site->edge = at->block->counter;
+    w->failed |= !stub_new_site(site);
     site->in_rax = insn->shape == SHAPE_R && insn->a == R_RAX * 8;
     site->counter = glue_exit_counter(w, i, site->edge, 0);
     emit_lea(code, false, R_RCX, R_RAX, (int32_t)site->number);
@@ -384,7 +378,7 @@ void glue_indirect(Weave *w, uint32_t i)
     if (at->likely != NULL)
         expect_target(w, code, i);
     else
-        dispatch(w, code, i, new_site(w, i));
+        dispatch(w, code, i);
 }
 
 /* ---- side exits ---- */
@@ -400,7 +394,7 @@ void glue_side_exit(Weave *w, const SideExit *side)
         glue_return(w, w->cold, i);
     } else if (side->is_indirect) {
         glue_open_calls(w, w->cold, i, false);
-        dispatch(w, w->cold, i, new_site(w, i));
+        dispatch(w, w->cold, i);
     } else {
         glue_exit_to(w, w->cold, i, glue_exit_counter(w, i, side->edge, 0), side->target);
     }

@@ -33,6 +33,7 @@ enum {
 };
 
 typedef struct BlockNode {
+    uint64_t pc; /* the block's: most searches end here */
     Block *block;
     struct BlockNode *next;
 } BlockNode;
@@ -109,7 +110,7 @@ Block *lookup_block(uint64_t pc)
     const BlockNode *node =
         __atomic_load_n(&blocks[bucket_of(pc, BLOCK_BUCKETS)], __ATOMIC_ACQUIRE);
     for (; node != NULL; node = node->next) {
-        if (node->block->pc == pc && node->block->stale == 0)
+        if (node->pc == pc && node->block->stale == 0)
             return node->block;
     }
     return NULL;
@@ -136,7 +137,7 @@ static void add_block(Block *block)
 {
     BlockNode **head = &blocks[bucket_of(block->pc, BLOCK_BUCKETS)];
     BlockNode *node = pool_take(sizeof *node);
-    *node = (BlockNode){ block, *head };
+    *node = (BlockNode){ block->pc, block, *head };
     __atomic_store_n(head, node, __ATOMIC_RELEASE);
     note_page(block);
 }

@@ -20,6 +20,8 @@ enum {
     SITES = 1 << 16,
     SPREAD = 0x9e3b, /* odd: number * SPREAD goes through all 16-bit values */
     STUB_ROOM = 256,
+    RETURN_CHUNK = 4096,
+    RETURN_CHUNKS = 4096,
 };
 
 typedef struct Stub {
@@ -31,6 +33,8 @@ typedef struct Stub {
 
 static Exit *sites[SITES];
 static uint32_t n_sites;
+static const Op **returns[RETURN_CHUNKS];
+static uint32_t n_returns;
 
 bool stub_new_site(Exit *site)
 {
@@ -39,6 +43,22 @@ bool stub_new_site(Exit *site)
     site->number = (n_sites++ * SPREAD) & (SITES - 1);
     sites[site->number] = site;
     return true;
+}
+
+uint32_t stub_new_return(const Op *op)
+{
+    if (n_returns == RETURN_CHUNKS * RETURN_CHUNK)
+        vm_die("too many returns in the code cache", n_returns);
+    const Op ***chunk = &returns[n_returns / RETURN_CHUNK];
+    if (*chunk == NULL)
+        *chunk = vm_alloc(RETURN_CHUNK * sizeof **chunk);
+    (*chunk)[n_returns % RETURN_CHUNK] = op;
+    return n_returns++;
+}
+
+const Op *stub_return(uint32_t number)
+{
+    return returns[number / RETURN_CHUNK][number % RETURN_CHUNK];
 }
 
 Exit *stub_site(uint32_t number)

@@ -21,6 +21,7 @@
 
 enum {
     LONG_INSNS = 128,  /* beyond it, a final trace ends at the heads of others, too */
+    MOST_ASKED = 6,    /* traces through a block whose counters are asked for its likely edge */
     LIKELY_SHARE = 45, /* percent of an indirect branch's targets */
     UNROLL_INSNS = 64, /* a loop is not passed again beyond this size */
     PREFIX_GS = 0x65,
@@ -169,7 +170,9 @@ static bool mostly_taken(const Cpu *cpu, const Block *block)
 {
     uint64_t taken = cpu->counter[block->counter];
     uint64_t not_taken = cpu->counter[block->counter + 1];
-    for (const TraceNode *node = block->through; node != NULL; node = node->next) {
+    unsigned asked = 0;
+    for (const TraceNode *node = block->through; node != NULL && asked < MOST_ASKED;
+         node = node->next, asked++) {
         const Trace *trace = node->trace;
         for (uint32_t i = 0; i < trace->n_blocks; i++) {
             uint64_t stayed, left;

@@ -330,7 +330,7 @@ static __attribute__((noinline)) const Op *find_returned(Cpu *cpu, uint64_t pc)
     cpu->pc = pc;
     const Op *call = lookup_return(pc);
     if (call == NULL)
-        return arrive(cpu, stub_site((uint32_t)area_slots(cpu)->site)->op, &target);
+        return arrive(cpu, stub_return((uint32_t)area_slots(cpu)->site), &target);
     COUNT(call->imm + 1);
     return call[1].link[1];
 }

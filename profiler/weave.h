@@ -15,7 +15,7 @@ typedef enum ExitKind {
     EXIT_RECORD,  /* to the record `op`, which does the rest of its block */
     EXIT_LANDING, /* as EXIT_TO: a return to the call whose counter `counter` is */
     EXIT_PROMOTE, /* nowhere: the trace that begins at `target` was entered often */
-    EXIT_SITE,    /* an indirect jump, call or return: no place of its own in the code */
+    EXIT_SITE,    /* an indirect jump or call: no place of its own in the code */
 } ExitKind;
 
 typedef struct Exit {
@@ -110,6 +110,9 @@ void glue_end_point(Weave *w, const Code *code, TracePoint *point);
 /* Gives an indirect branch its number. False: there are too many. */
 bool stub_new_site(Exit *site);
 Exit *stub_site(uint32_t number);
+/* The same for a return's record; their numbers are other ones, and many. */
+uint32_t stub_new_return(const Op *op);
+const Op *stub_return(uint32_t number);
 /* Makes `target` lead on from `site` for this thread, to `trace`. code_lock is held.
  */
 void stub_install(const Cpu *cpu, Exit *site, const Target *target, Trace *trace);
