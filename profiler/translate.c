@@ -26,7 +26,7 @@
 #define COUNT(id) (cpu->counter[(U32)(id)]++)
 
 enum {
-    PATIENCE = 40, /* executions of a block before it is translated (docs/translate.md) */
+    PATIENCE = 16, /* executions of a block before it is translated (docs/translate.md) */
     IF_AND_ONE = 0x202,
 };
 
