@@ -20,7 +20,7 @@
 #include <asm/unistd.h>
 #include <linux/mman.h>
 
-enum { BUCKETS = 1 << 12, MOST_FAULTS = 32 };
+enum { BUCKETS = 1 << 12, MOST_FAULTS = 32, TURNS_OF_OTHERS = 100 };
 
 typedef enum PageState { PAGE_OPEN, PAGE_CLOSED, PAGE_CHECKED } PageState;
 
@@ -165,10 +165,17 @@ bool watch_fault(uint64_t address)
     WatchPage *page = find(address);
     if (page == NULL)
         return false;
-    if (let_write(page, true))
-        return true;
-    /* Another thread was first; or it is a fault of the guest's own after all. */
-    return map_find_code(address, &map) && map.writable && maps_kernel_writable(address);
+    /* Another thread may be first, and a third may watch the page anew before the kernel is asked;
+     * or it is a fault of the guest's own after all. */
+    for (int i = 0; i < TURNS_OF_OTHERS; i++) {
+        if (let_write(page, true))
+            return true;
+        if (!map_find_code(address, &map) || !map.writable)
+            return false;
+        if (maps_kernel_writable(address))
+            return true;
+    }
+    return false;
 }
 
 bool watch_let_write(uint64_t start, uint64_t end)
