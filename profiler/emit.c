@@ -110,13 +110,6 @@ void emit_gs_jump_table(Code *code, unsigned index, int32_t displacement)
     emit_table(code, 0xff, 4, index, displacement);
 }
 
-void emit_gs_load_table(Code *code, unsigned reg, unsigned index, int32_t displacement)
-{
-    emit1(code, PREFIX_GS);
-    emit1(code, REX_W);
-    emit_table(code, OP_LOAD, reg, index, displacement);
-}
-
 void emit_count(Code *code, uint32_t counter, unsigned reg)
 {
     emit_gs_load(code, reg, AREA_COUNTER(counter));
@@ -189,11 +182,6 @@ static void emit_stack(Code *code, unsigned opcode, unsigned reg, int8_t displac
 void emit_stack_load(Code *code, unsigned reg, int8_t displacement)
 {
     emit_stack(code, OP_LOAD, reg, displacement);
-}
-
-void emit_stack_store(Code *code, int8_t displacement, unsigned reg)
-{
-    emit_stack(code, OP_STORE, reg, displacement);
 }
 
 static void emit_relative(Code *code, const void *target)

@@ -33,7 +33,6 @@ void emit_gs_pop(Code *code, int32_t displacement);
 void emit_gs_jump(Code *code, int32_t displacement);
 /* [gs:index * 8 + displacement] */
 void emit_gs_jump_table(Code *code, unsigned index, int32_t displacement);
-void emit_gs_load_table(Code *code, unsigned reg, unsigned index, int32_t displacement);
 /* Adds one to a counter by way of `reg`, which is lost. */
 void emit_count(Code *code, uint32_t counter, unsigned reg);
 
@@ -49,7 +48,6 @@ void emit_lea_sum(Code *code, unsigned reg, unsigned base, unsigned index);
 void emit_low_word(Code *code, unsigned reg, unsigned from);
 void emit_move(Code *code, unsigned to, unsigned from);
 void emit_stack_load(Code *code, unsigned reg, int8_t displacement);
-void emit_stack_store(Code *code, int8_t displacement, unsigned reg);
 /* mov reg, [cell] and push [cell] */
 void emit_cell_load(Code *code, unsigned reg, const void *cell);
 void emit_cell_push(Code *code, const void *cell);

@@ -3,8 +3,8 @@
  *
  *   call      call over the landing; take the pushed cache address off into the thread's table of
  *             returns; push the guest's return address
- *   return    look the return address up in that table, put the cache address into its place, ret
- *   landing   behind the call: the address was this call's? put it back, count, go on
+ *   return    look the return address up in that table and jump
+ *   landing   behind the call: the address was this call's? count, go on
  *   matched   a return whose call is on the path compares, and that is all
  *
  * RAX and RCX are spilled when glue needs a register, and reloaded where guest code needs them.
@@ -187,7 +187,6 @@ static void landing(Weave *w, Code *code, uint32_t call)
         emit_stack_load(cold, R_RCX, -8);
         emit_gs_jump(cold, AREA_SLOT(miss_return));
     }
-    emit_stack_store(code, -8, R_RCX);
     compare_return(w, code, call);
     if (code != cold) {
         emit_skip_if_zero(code, JUMP_SIZE);
@@ -278,14 +277,11 @@ void glue_return(Weave *w, Code *code, uint32_t i)
     emit_stack_load(code, R_RCX, 0);
     glue_end_point(w, code, point);
     spill(w, code, SPILLED_RAX);
-    emit_low_word(code, R_RAX, R_RCX);
-    emit_gs_load_table(code, R_RAX, R_RAX, AREA_RETURNS);
-    point = glue_point(w, code, i, insn, false);
-    emit_stack_store(code, 0, R_RAX);
-    glue_end_point(w, code, point);
     emit_count(code, counter, R_RAX);
     emit_gs_store4(code, AREA_SLOT(site), number);
-    emit1(code, 0xc3);
+    emit_low_word(code, R_RAX, R_RCX);
+    emit_lea(code, true, R_RSP, R_RSP, 8);
+    emit_gs_jump_table(code, R_RAX, AREA_RETURNS);
 }
 
 /* The path goes on behind its call. */
