@@ -32,6 +32,20 @@ __asm__(".text\n"
         "ret\n"
         ".size interp_enter, . - interp_enter\n");
 
+static uint64_t access_at(const int32_t *entry)
+{
+    return (uint64_t)(uintptr_t)entry + (uint64_t)(int64_t)*entry;
+}
+
+/* The linker keeps both sections in the order of the objects: so the list is sorted. */
+static void check_accesses(void)
+{
+    for (const int32_t *entry = __start_interp_access; entry + 1 < __stop_interp_access; entry++) {
+        if (access_at(entry) >= access_at(entry + 1))
+            vm_die("the list of guest accesses is not sorted", access_at(entry));
+    }
+}
+
 bool interp_init(Vm *vm)
 {
     if (!decode_init(vm->options.zydis, &vm->unsupported))
@@ -39,6 +53,7 @@ bool interp_init(Vm *vm)
     forms_init();
     fetch_init();
     step_init();
+    check_accesses();
     vm_lock(&vm->code_lock);
     lookup_init();
     vm_unlock(&vm->code_lock);
@@ -107,9 +122,15 @@ const uint8_t interp_greg_of[N_GUEST_REGS] = {
 
 static bool is_guest_access(uint64_t rip)
 {
-    for (const int32_t *entry = __start_interp_access; entry < __stop_interp_access; entry++) {
-        if ((uint64_t)(uintptr_t)entry + (uint64_t)(int64_t)*entry == rip)
+    const int32_t *low = __start_interp_access, *high = __stop_interp_access;
+    while (low < high) {
+        const int32_t *middle = low + (high - low) / 2;
+        if (access_at(middle) == rip)
             return true;
+        if (access_at(middle) < rip)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return false;
 }

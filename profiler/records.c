@@ -38,6 +38,8 @@ enum {
 
 typedef struct ArenaChunk {
     Op *start, *next, *end;
+    uint16_t *blocks; /* where each block's slots begin */
+    volatile uint32_t n;
 } ArenaChunk;
 
 static ArenaChunk arena[ARENA_CHUNKS];
@@ -391,7 +393,8 @@ static Op *arena_room(void)
         if (n_arena == ARENA_CHUNKS)
             vm_die("too much decoded code", ARENA_CHUNKS);
         Op *start = vm_alloc(ARENA_CHUNK * sizeof *start);
-        arena[n_arena] = (ArenaChunk){ start, start, start + ARENA_CHUNK };
+        uint16_t *blocks = vm_alloc(ARENA_CHUNK * sizeof *blocks);
+        arena[n_arena] = (ArenaChunk){ start, start, start + ARENA_CHUNK, blocks, 0 };
         __atomic_store_n(&n_arena, n_arena + 1, __ATOMIC_RELEASE);
     }
     return arena[n_arena - 1].next;
@@ -552,7 +555,10 @@ static Block *make(DecodedRun *run, const Block *whole, uint32_t first, bool wit
     block->n_slots = e.n;
     slots->word[0] = (uint64_t)(uintptr_t)block;
     slots->word[1] = e.n;
-    __atomic_store_n(&arena[n_arena - 1].next, slots + 1 + e.n, __ATOMIC_RELEASE);
+    ArenaChunk *chunk = &arena[n_arena - 1];
+    chunk->blocks[chunk->n] = (uint16_t)(slots - chunk->start);
+    __atomic_store_n(&chunk->n, chunk->n + 1, __ATOMIC_RELEASE);
+    __atomic_store_n(&chunk->next, slots + 1 + e.n, __ATOMIC_RELEASE);
     return block;
 }
 
@@ -567,9 +573,18 @@ Block *records_make_tail(DecodedRun *run, const Block *whole, uint32_t first)
     return make(run, whole, first, false);
 }
 
-Block *records_make_alone(DecodedRun *run)
+/* The last block that begins at or before `op`. */
+static Block *block_in(const ArenaChunk *chunk, const Op *op)
 {
-    return make(run, NULL, 0, false);
+    uint32_t low = 0, high = __atomic_load_n(&chunk->n, __ATOMIC_ACQUIRE);
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (chunk->start + chunk->blocks[middle] <= op)
+            low = middle;
+        else
+            high = middle;
+    }
+    return block_of_first(chunk->start + chunk->blocks[low] + 1);
 }
 
 Block *records_block_of(const Op *op)
@@ -577,12 +592,8 @@ Block *records_block_of(const Op *op)
     uint32_t n = __atomic_load_n(&n_arena, __ATOMIC_ACQUIRE);
     for (uint32_t i = 0; i < n; i++) {
         const Op *end = __atomic_load_n(&arena[i].next, __ATOMIC_ACQUIRE);
-        if (op < arena[i].start || op >= end)
-            continue;
-        const Op *slots = arena[i].start;
-        while (op > slots + slots->word[1])
-            slots += 1 + slots->word[1];
-        return block_of_first(slots + 1);
+        if (op >= arena[i].start && op < end)
+            return block_in(&arena[i], op);
     }
     return NULL;
 }

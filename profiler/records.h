@@ -15,11 +15,10 @@
 Block *records_make(DecodedRun *run);
 /*
  * The same for the end of a block, from instruction `first` on: same live record, same counters, so
- * what it counts is counted for the whole. `run` is all of the block.
+ * what it counts is counted for the whole. `run` is all of the block. whole NULL: a block of its
+ * own that is executed once and found by nobody: it is not compared and not translated.
  */
 Block *records_make_tail(DecodedRun *run, const Block *whole, uint32_t first);
-/* For a block that is executed once and found by nobody: it is not compared, not translated. */
-Block *records_make_alone(DecodedRun *run);
 /* The parts of it that do not depend on records: a refused instruction at the end goes; the live
  * record and its counters, the first of which is the result; where instructions start, and the
  * bytes of checked code. code_lock is held. */

@@ -77,7 +77,7 @@ static const Op *make_alone(uint64_t pc)
     run.n = 1;
     run.size = run.insn[0].size;
     run.map.checked = false;
-    return (step_is_on() ? step_make_block(&run) : records_make_alone(&run))->ops;
+    return (step_is_on() ? step_make_block(&run) : records_make_tail(&run, NULL, 0))->ops;
 }
 
 const Op *tail_take(Cpu *cpu)

@@ -22,12 +22,14 @@
 enum {
     CHUNK = 256 * 1024,
     CHUNK_COUNT = 4096,
+    CODE_ALIGN = 16,
     MAX_CODE = 4096, /* of one thunk: 64 instructions with an address each, prologue, epilogue */
 };
 
 typedef struct Chunk {
     const uint8_t *start, *end;
-    Thunk *last;
+    Thunk **thunks; /* by address */
+    volatile uint32_t n;
 } Chunk;
 
 static Chunk chunks[CHUNK_COUNT];
@@ -307,7 +309,8 @@ static void need_room(void)
         vm_die("too much generated code", CHUNK_COUNT);
     next_code = vm_alloc_code(CHUNK);
     end_code = next_code + CHUNK;
-    chunks[n_chunks] = (Chunk){ next_code, end_code, NULL };
+    Thunk **thunks = vm_alloc(CHUNK / CODE_ALIGN * sizeof(Thunk *));
+    chunks[n_chunks] = (Chunk){ next_code, end_code, thunks, 0 };
     __atomic_store_n(&n_chunks, n_chunks + 1, __ATOMIC_RELEASE);
 }
 
@@ -343,10 +346,26 @@ Handler *thunk_make(const DecodedRun *run, const ThunkPlan *plan, const Block *b
     thunk->home_fa = home[0];
     thunk->home_fb = home[1];
     thunk->home_kind = home[2];
-    thunk->before = chunk->last;
-    __atomic_store_n(&chunk->last, thunk, __ATOMIC_RELEASE);
-    next_code += (thunk->size + 15) & ~15u;
+    chunk->thunks[chunk->n] = thunk;
+    __atomic_store_n(&chunk->n, chunk->n + 1, __ATOMIC_RELEASE);
+    next_code += (thunk->size + CODE_ALIGN - 1) & ~(CODE_ALIGN - 1u);
     return (Handler *)(uintptr_t)code.start;
+}
+
+static const Thunk *find_thunk(const Chunk *chunk, const uint8_t *at)
+{
+    uint32_t low = 0, high = __atomic_load_n(&chunk->n, __ATOMIC_ACQUIRE);
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        const Thunk *thunk = chunk->thunks[middle];
+        if (at < thunk->code)
+            high = middle;
+        else if (at < thunk->code + thunk->size)
+            return thunk;
+        else
+            low = middle + 1;
+    }
+    return NULL;
 }
 
 const Thunk *thunk_at(uint64_t rip)
@@ -354,12 +373,8 @@ const Thunk *thunk_at(uint64_t rip)
     const uint8_t *at = (const uint8_t *)rip;
     uint32_t n = __atomic_load_n(&n_chunks, __ATOMIC_ACQUIRE);
     for (uint32_t i = 0; i < n; i++) {
-        if (at < chunks[i].start || at >= chunks[i].end)
-            continue;
-        const Thunk *thunk = __atomic_load_n(&chunks[i].last, __ATOMIC_ACQUIRE);
-        while (thunk != NULL && !(at >= thunk->code && at < thunk->code + thunk->size))
-            thunk = thunk->before;
-        return thunk;
+        if (at >= chunks[i].start && at < chunks[i].end)
+            return find_thunk(&chunks[i], at);
     }
     return NULL;
 }

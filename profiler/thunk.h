@@ -20,7 +20,6 @@ typedef struct Thunk {
     uint32_t size;
     uint32_t n;
     const Block *block;
-    struct Thunk *before;                /* the one made before it in the same code chunk */
     uint16_t regs;                       /* guest registers that are in host registers */
     uint8_t home_fa, home_fb, home_kind; /* host register; NO_REG: in cpu->flag_a and so on */
     ThunkInsn insn[];
