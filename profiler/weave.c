@@ -20,7 +20,7 @@
 
 enum {
     NO_EDGE = 0,
-    TRIAL = 1000, /* entries after which a trace is made anew, longer (docs/translate.md) */
+    TRIAL = 20000, /* entries after which a trace is made anew, longer (docs/translate.md) */
 };
 
 /* ---- copies ---- */
