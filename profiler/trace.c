@@ -20,7 +20,7 @@
 #include <Zydis/Mnemonic.h>
 
 enum {
-    LONG_INSNS = 32,  /* beyond it, a final trace ends at the heads of others, too */
+    LONG_INSNS = 32,   /* beyond it, a final trace ends at the heads of others, too */
     MOST_ASKED = 6,    /* traces through a block whose counters are asked for its likely edge */
     LIKELY_SHARE = 45, /* percent of an indirect branch's targets */
     UNROLL_INSNS = 64, /* a loop is not passed again beyond this size */
