@@ -103,9 +103,9 @@ settle family.rsp
 grep -q 'profile of 1 process' info.line || fail "family, not followed: $(cat info.line)"
 
 # Attach: a busy process and one that sleeps go on as if nothing had been.
-./busy.pie 100000 > native.out
+./busy.pie 400000 > native.out
 for clock in event timer; do
-    ./busy.pie 100000 > got.out &
+    ./busy.pie 400000 > got.out &
     pid=$!
     sleep 0.3
     signals_of $pid > status.before
