@@ -119,7 +119,7 @@ static const OptionRow profile_options[] = {
     { 'o', "out", "FILE", OPTION_STRING, offsetof(ProfileVerbOptions, out),
       "where the profile goes (default app.rsp)" },
     { 0, "engine", "ENGINE", OPTION_STRING, offsetof(ProfileVerbOptions, engine),
-      "how the VM runs code: switch, indirect, threaded, translate, auto (default)" },
+      "(default auto) how the VM runs code: switch, indirect, threaded, translate, auto" },
     { 0, "values", NULL, OPTION_FLAG, offsetof(ProfileVerbOptions, values),
       "record values, too: divisors, shift counts, lengths, table indices, strides" },
     { 0, "no-follow", NULL, OPTION_FLAG, offsetof(ProfileVerbOptions, no_follow),

@@ -85,6 +85,8 @@ static CacheArena *new_arena(uint64_t near)
     vm_claim((uint64_t)start, (uint64_t)start + ARENA_SIZE);
     /* Large pages: a compiler's hot traces are more code than the TLB covers in small ones. */
     raw_syscall(__NR_madvise, (long)start, ARENA_SIZE, MADV_HUGEPAGE, 0, 0, 0);
+    raw_syscall(__NR_madvise, (long)start, ARENA_SIZE, MADV_DONTDUMP, 0, 0,
+                0); /* the guest's core */
     CacheArena *arena = &arenas[n_arenas];
     *arena = (CacheArena){ .start = start,
                            .cold_start = start + ARENA_HOT,
