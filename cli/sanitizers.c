@@ -7,8 +7,9 @@
  */
 #include <sys/prctl.h>
 
-const char *__asan_default_options(void);
-int __lsan_is_turned_off(void);
+/* The names are the runtime's. */
+const char *__asan_default_options(void); // NOLINT(readability-identifier-naming)
+int __lsan_is_turned_off(void);           // NOLINT(readability-identifier-naming)
 
 const char *__asan_default_options(void)
 {
