@@ -82,10 +82,16 @@ static void stop_and_go(void)
     struct sigaction act = { .sa_sigaction = on_child, .sa_flags = SA_SIGINFO | SA_RESTART };
     sigaction(SIGCHLD, &act, NULL);
     fflush(stdout);
+    int seen[2]; /* a stop of its own before its going on was seen would hide that */
+    char byte = 0;
+    if (pipe(seen) != 0)
+        return;
     pid_t child = fork();
     if (child == 0) {
         setpgid(0, 0);
         raise(SIGSTOP);
+        if (read(seen[0], &byte, 1) != 1)
+            _exit(1);
         signal(SIGTSTP, SIG_DFL);
         raise(SIGTSTP);
         for (;;)
@@ -94,6 +100,8 @@ static void stop_and_go(void)
     describe("first stop", child, WUNTRACED);
     kill(child, SIGCONT);
     describe("goes on", child, WCONTINUED);
+    if (write(seen[1], &byte, 1) != 1)
+        return;
     describe("second stop", child, WUNTRACED); /* not in an orphaned group */
     kill(-child, SIGCONT);
     describe("goes on", child, WCONTINUED);
