@@ -16,6 +16,7 @@ typedef struct ModelFigures {
     uint64_t instructions;
     uint64_t icache_misses;   /* 32 KiB, 8 ways, 64-byte lines */
     uint64_t itlb_misses;     /* 64 entries of 4 KiB */
+    uint64_t btb_misses;      /* taken branches that 4096 entries, 4 ways, did not hold */
     double lines_per_million; /* different code lines in a million instructions, on average */
     double pages_per_million; /* … 4 KiB pages */
     ProfileFigures all;       /* branches by class, over all modules */

@@ -56,9 +56,13 @@ static void take_figure(const char *name, uint64_t value, ModelFigures *figures,
         const char *name;
         uint64_t *sum;
     } names[] = {
-        { "instructions", &figures->instructions }, { "icache_misses", &figures->icache_misses },
-        { "itlb_misses", &figures->itlb_misses },   { "windows", &sums->windows },
-        { "window_lines", &sums->window_lines },    { "window_pages", &sums->window_pages },
+        { "instructions", &figures->instructions },
+        { "icache_misses", &figures->icache_misses },
+        { "itlb_misses", &figures->itlb_misses },
+        { "btb_misses", &figures->btb_misses },
+        { "windows", &sums->windows },
+        { "window_lines", &sums->window_lines },
+        { "window_pages", &sums->window_pages },
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(names[i].name, name) == 0)

@@ -77,6 +77,11 @@ static double model_itlb(const ModelFigures *model)
     return per_thousand(model->itlb_misses, model->instructions);
 }
 
+static double model_btb(const ModelFigures *model)
+{
+    return per_thousand(model->btb_misses, model->instructions);
+}
+
 static double changed_instructions(const ModelFigures *model)
 {
     return (double)model->changed.instructions;
@@ -107,6 +112,7 @@ static const struct {
     { "code pages per 1M instructions", "pages_per_million", model_pages, 1, false },
     { "I-cache misses per 1000", "icache_misses_per_thousand", model_icache, 3, false },
     { "iTLB misses per 1000", "itlb_misses_per_thousand", model_itlb, 3, false },
+    { "BTB misses per 1000", "btb_misses_per_thousand", model_btb, 3, false },
 };
 enum { N_MODEL_ROWS = sizeof model_rows / sizeof model_rows[0] };
 

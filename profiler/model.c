@@ -21,6 +21,8 @@ enum {
     SETS = 64,
     WAYS = 8,
     TLB_ENTRIES = 64,
+    BTB_SETS = 1024,
+    BTB_WAYS = 4,
     WINDOW_INSNS = 1000000,
     STAMP_BITS = 20, /* 47 - 6 + 20 bits of an entry are used */
     SEEN_LINES = 1 << 17,
@@ -45,11 +47,13 @@ struct Model {
     uint64_t stamp;       /* number of the current window, from 1; wraps in STAMP_BITS */
     uint64_t insns;       /* in this window so far */
     uint64_t total_insns; /* in complete windows, and in windows cut by model_recycle */
-    uint64_t fetches, line_misses, page_misses;
+    uint64_t last_end;    /* where the block before ended; 0: there was none */
+    uint64_t fetches, line_misses, page_misses, branch_misses;
     uint64_t windows, window_lines, window_pages;
     Seen lines, pages;
     uint64_t cache[SETS][WAYS];
     uint64_t tlb[TLB_ENTRIES];
+    uint64_t btb[BTB_SETS][BTB_WAYS];
     uint64_t seen_lines[SEEN_LINES];
     uint64_t seen_pages[SEEN_PAGES];
 };
@@ -57,6 +61,7 @@ struct Model {
 const size_t model_bytes = sizeof(struct Model);
 
 #define STAMP_MASK ((UINT64_C(1) << STAMP_BITS) - 1)
+#define BRANCH_MASK (UINT64_MAX >> STAMP_BITS) /* of an address: what an entry has room for */
 
 Model *model_new(void *memory, Model **list)
 {
@@ -109,16 +114,18 @@ static void next_window(Model *model)
 void model_recycle(Model *model)
 {
     next_window(model);
-    model->last_line = 0;
+    model->last_line = model->last_end = 0;
     clear(&model->cache[0][0], (size_t)SETS * WAYS);
     clear(model->tlb, TLB_ENTRIES);
+    clear(&model->btb[0][0], (size_t)BTB_SETS * BTB_WAYS);
 }
 
 void model_forked(Model *list)
 {
     for (Model *model = list; model != NULL; model = model->next) {
         model_recycle(model);
-        model->total_insns = model->fetches = model->line_misses = model->page_misses = 0;
+        model->total_insns = model->fetches = 0;
+        model->line_misses = model->page_misses = model->branch_misses = 0;
         model->windows = model->window_lines = model->window_pages = 0;
     }
 }
@@ -164,11 +171,22 @@ static void fetch_line(Model *model, uint64_t number)
         seen_add(&model->lines, number, model->stamp);
 }
 
+/* Control came here from a branch that ends at `from` and was taken. */
+static void take_branch(Model *model, uint64_t from)
+{
+    uint64_t *ways = model->btb[(from ^ from / BTB_SETS) % BTB_SETS];
+    if (ways[0] >> STAMP_BITS != from && touch(ways, BTB_WAYS, from, 1) == 0)
+        model->branch_misses++;
+}
+
 void model_block(Model *model, uint64_t start, uint32_t size, uint32_t n_insns)
 {
     uint64_t line = (start >> LINE_SHIFT) + 1;
     uint64_t end = ((start + size - 1) >> LINE_SHIFT) + 1;
     if (size > 0) {
+        if (model->last_end != start && model->last_end != 0)
+            take_branch(model, model->last_end & BRANCH_MASK);
+        model->last_end = start + size;
         if (line == model->last_line)
             line++;
         for (; line <= end; line++)
@@ -219,13 +237,14 @@ static uint64_t average(uint64_t sum, uint64_t n, uint64_t only)
 
 size_t model_text(const Model *list, char *out, size_t size)
 {
-    uint64_t insns = 0, fetches = 0, line_misses = 0, page_misses = 0;
+    uint64_t insns = 0, fetches = 0, line_misses = 0, page_misses = 0, branch_misses = 0;
     uint64_t windows = 0, lines = 0, pages = 0, only_lines = 0, only_pages = 0;
     for (const Model *model = list; model != NULL; model = model->next) {
         insns += model->total_insns + model->insns;
         fetches += model->fetches;
         line_misses += model->line_misses;
         page_misses += model->page_misses;
+        branch_misses += model->branch_misses;
         windows += model->windows;
         lines += model->window_lines;
         pages += model->window_pages;
@@ -238,6 +257,7 @@ size_t model_text(const Model *list, char *out, size_t size)
     text_line(&text, "line_fetches", fetches);
     text_line(&text, "icache_misses", line_misses);
     text_line(&text, "itlb_misses", page_misses);
+    text_line(&text, "btb_misses", branch_misses);
     text_line(&text, "windows", windows);
     text_line(&text, "window_lines", lines);
     text_line(&text, "window_pages", pages);

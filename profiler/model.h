@@ -7,6 +7,8 @@
  *
  *   I-cache  32 KiB, 8 ways, 64-byte lines, least recently used; a block fetches each line it spans
  *   iTLB     64 entries, fully associative, 4 KiB pages, least recently used
+ *   BTB      4096 branches, 4 ways, by the address where they end: one that is taken and not in it is
+ *            a miss, and goes in (where it leads to is not held against it: other predictors know)
  *   windows  runs of 1,000,000 executed instructions (each ends with the block that reaches it):
  * how many different lines and pages were fetched in each
  *
@@ -46,7 +48,7 @@ void model_block(Model *model, uint64_t start, uint32_t size, uint32_t n_insns);
 /*
  * Appends the sums over `list` to the file `path` in one write, as lines "name value" behind a line
  * "model 1":
- *   instructions, line_fetches, icache_misses, itlb_misses,
+ *   instructions, line_fetches, icache_misses, itlb_misses, btb_misses,
  *   windows (complete ones), window_lines, window_pages (sums over them), lines_per_million,
  *   pages_per_million (averages over complete windows, rounded; of the only window when none is
  *   complete)

@@ -82,6 +82,29 @@ static void eight_lines_share_a_set_and_nine_do_not(void **state)
     assert_int_equal(misses_of_a_ring(65, 4096, "itlb_misses"), 650);
 }
 
+static void a_branch_that_is_taken_again_is_known(void **state)
+{
+    (void)state;
+    void *memory;
+    Model *list = NULL;
+    Model *model = new_model(&memory, &list);
+    for (int round = 0; round < 3; round++) {
+        model_block(model, 0x1000, 16, 4); /* falls through */
+        model_block(model, 0x1010, 8, 2);  /* jumps back; at last somewhere else */
+    }
+    assert_int_equal(figure(list, "btb_misses"), 1);
+    model_block(model, 0x3000, 4, 1);
+    assert_int_equal(figure(list, "btb_misses"), 1);
+    model_recycle(model);
+    model_block(model, 0x1000, 24, 4);
+    model_block(model, 0x1000, 24, 4);
+    assert_int_equal(figure(list, "btb_misses"), 2);
+    free(memory);
+    assert_int_equal(misses_of_a_ring(4, 1 << 20, "btb_misses"), 4);
+    assert_int_equal(misses_of_a_ring(5, 1 << 20, "btb_misses"), 49); /* the first has none before */
+    assert_int_equal(misses_of_a_ring(1024, 64, "btb_misses"), 1024);
+}
+
 static void windows_count_different_lines_and_pages(void **state)
 {
     (void)state;
@@ -151,6 +174,7 @@ int main(void)
         cmocka_unit_test(a_loop_in_one_line_fetches_it_once),
         cmocka_unit_test(a_block_fetches_every_line_that_it_spans),
         cmocka_unit_test(eight_lines_share_a_set_and_nine_do_not),
+        cmocka_unit_test(a_branch_that_is_taken_again_is_known),
         cmocka_unit_test(windows_count_different_lines_and_pages),
         cmocka_unit_test(threads_are_summed_and_a_fork_begins_at_nothing),
         cmocka_unit_test(the_text_is_appended_to_a_file),
