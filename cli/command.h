@@ -77,6 +77,9 @@ typedef struct Verb {
     Status (*run)(Command *command, const void *options, Error *err);
 } Verb;
 
+/* The options that every verb has. */
+extern const OptionRow options_common[];
+
 /*
  * Reads `argv` (NULL-terminated, without the verb) by the verb's table into `options` and
  * command->args/rest. The common options --quiet --verbose --json are known to every verb.

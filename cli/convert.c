@@ -346,7 +346,7 @@ static const OptionRow convert_options[] = {
 
 const Verb verb_convert = {
     .name = "convert",
-    .usage = "IN [-o OUT] --to=FORMAT [BINARY…]",
+    .usage = "IN [-o OUT] --to=FORMAT [BINARY...]",
     .summary = "profiles to and from other tools' formats",
     .help = "Writes the profile IN (- : standard input) in another format:\n\n"
             "  rsp        respin's own, compact; text: the same for people and for diff\n"

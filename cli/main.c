@@ -10,6 +10,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "cli/lists.h"
+#include "cli/manual.h"
 #include "cli/verbs.h"
 
 #include <errno.h>
@@ -57,7 +58,8 @@ static void print_usage(FILE *out)
         if (!verbs[i]->hidden)
             fprintf(out, "  %-10s %s\n", verbs[i]->name, verbs[i]->summary);
     fputs("\nrespin help VERB tells more about one of them.\n"
-          "respin --version, --list-refusals, --list-passes, --list-forms print what they say.\n",
+          "respin --version, --list-refusals, --list-passes, --list-forms print what they say;\n"
+          "--man[=VERB] and --completion=bash print manual pages and completion for bash.\n",
           out);
 }
 
@@ -136,6 +138,23 @@ static int run_help(char **argv)
     return finish_output();
 }
 
+/* --man, --man=VERB, --completion=bash. False: `word` is none of them. */
+static bool print_manual(const char *word)
+{
+    static const char man[] = "--man=";
+    const Verb *verb =
+        strncmp(word, man, sizeof man - 1) == 0 ? find_verb(word + sizeof man - 1) : NULL;
+    if (verb != NULL)
+        manual_print_verb(verb);
+    else if (strcmp(word, "--man") == 0)
+        manual_print_respin(verbs, N_VERBS);
+    else if (strcmp(word, "--completion=bash") == 0)
+        manual_print_completion(verbs, N_VERBS);
+    else
+        return false;
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : NULL;
@@ -145,7 +164,7 @@ int main(int argc, char **argv)
     }
     if (strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
         return run_help(argv + 2);
-    if (lists_print(word))
+    if (lists_print(word) || print_manual(word))
         return finish_output();
     const Verb *verb = find_verb(word);
     if (verb == NULL)

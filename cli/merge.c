@@ -210,7 +210,7 @@ static const OptionRow merge_options[] = {
 
 const Verb verb_merge = {
     .name = "merge",
-    .usage = "PROFILE… -o OUT",
+    .usage = "PROFILE... -o OUT",
     .summary = "add profiles up",
     .help =
         "Writes the sum of the profiles: counts of the same module (equal key) are added. The\n"

@@ -25,7 +25,7 @@ typedef struct CommonOptions {
     bool help;
 } CommonOptions;
 
-static const OptionRow common_rows[] = {
+const OptionRow options_common[] = {
     { 'q', "quiet", NULL, OPTION_FLAG, offsetof(CommonOptions, quiet), "say nothing but errors" },
     { 'v', "verbose", NULL, OPTION_FLAG, offsetof(CommonOptions, verbose), "say more" },
     { 0, "json", NULL, OPTION_FLAG, offsetof(CommonOptions, json),
@@ -61,7 +61,7 @@ static const OptionRow *row_by_letter(const OptionRow *rows, char letter)
 static bool find_option(const Verb *verb, const char *word, void *options, CommonOptions *common,
                         Found *found)
 {
-    const OptionRow *rows[2] = { verb->options, common_rows };
+    const OptionRow *rows[2] = { verb->options, options_common };
     void *into[2] = { options, common };
     bool is_long = word[1] == '-';
     size_t len = is_long ? strcspn(word + 2, "=") : 1;
@@ -214,5 +214,5 @@ void options_print_help(const Verb *verb)
 {
     printf("usage: respin %s %s\n\n%s\noptions:\n", verb->name, verb->usage, verb->help);
     print_rows(verb->options);
-    print_rows(common_rows);
+    print_rows(options_common);
 }
