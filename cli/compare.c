@@ -33,6 +33,7 @@ static const double slower_below = 0.99;
 static const double short_run = 0.1; /* seconds: below, the cost of starting is what is measured */
 
 typedef struct CompareOptions {
+    const char *html; /* file; NULL: none */
     uint64_t pairs;
     uint64_t cpu; /* UINT64_MAX: the last one that we may use */
     const char *input;
@@ -84,12 +85,24 @@ static Status choose_cpu(Command *command, uint64_t wanted, int *out, Error *err
     return ST_OK;
 }
 
+/* A name without a slash is that of a file that can be run here, before any of PATH: as `respin
+ * optimize` reads it. */
+static char *program_here(Arena *arena, char *name)
+{
+    struct stat info;
+    if (strchr(name, '/') != NULL || stat(name, &info) != 0 || !S_ISREG(info.st_mode) ||
+        access(name, X_OK) != 0)
+        return name;
+    return arena_printf(arena, "./%s", name);
+}
+
 static Status set_up_side(Comparison *comparison, Side *side, const char *text, int input,
                           Error *err)
 {
     Command *command = comparison->command;
     Words words;
     TRY(words_split(command->arena, text, command->rest, &words, err));
+    words.argv[0] = program_here(command->arena, words.argv[0]);
     side->spec =
         (RunSpec){ .name = text,
                    .argv = words.argv,
@@ -250,6 +263,8 @@ static Status run_compare(Command *command, const void *options_given, Error *er
     conclude(&comparison);
     if (comparison.difference != NULL || comparison.slower)
         command->exit_code = EXIT_ANSWER_IS_NO;
+    if (options->html != NULL)
+        TRY(comparison_write_html(&comparison, options->html, err));
     if (command->json)
         return comparison_print_json(&comparison, err);
     comparison_print_text(&comparison);
@@ -267,6 +282,8 @@ static const OptionRow compare_options[] = {
       "standard input of every run" },
     { 0, "no-model", NULL, OPTION_FLAG, offsetof(CompareOptions, no_model),
       "no runs under the process VM" },
+    { 0, "html", "FILE", OPTION_STRING, offsetof(CompareOptions, html),
+      "write the result as a page for a browser, too" },
     { 0, NULL, NULL, OPTION_FLAG, 0, NULL },
 };
 

@@ -58,7 +58,24 @@ MUST_CHECK Status model_run(Arena *arena, const RunSpec *spec, RunResult *result
 /* Fills `changed` of both: the modules that the two runs do not share. Number of them in BEFORE. */
 uint32_t model_compare(ModelFigures *before, ModelFigures *after);
 
+/* A line of a table: before, after and the change between them, as they are shown. */
+typedef struct Figure {
+    const char *text;
+    const char *before;
+    const char *after;
+    const char *change; /* of times: their ratio and its interval; "" when before is 0 */
+    int verdict;        /* of times: 1 faster, -1 slower, 0 cannot be told */
+} Figure;
+
+enum { FIGURES_MOST = 32 };
+
+/* What was measured, and what the model counted. Into `out`, room for FIGURES_MOST; how many. */
+uint32_t comparison_measured(const Comparison *comparison, Figure *out);
+uint32_t comparison_counted(const Comparison *comparison, Figure *out);
+
 void comparison_print_text(const Comparison *comparison);
 MUST_CHECK Status comparison_print_json(const Comparison *comparison, Error *err);
+/* The comparison as a page at `path`. Errors: ST_IO. */
+MUST_CHECK Status comparison_write_html(const Comparison *comparison, const char *path, Error *err);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * compare_print.c: the result of a comparison as a table, and as JSON.
+ * compare_print.c: the result of a comparison as figures, as a table, and as JSON.
  *
- * One table of rows (model_rows) serves both.
+ * One table of rows (model_rows) serves all.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -115,6 +115,8 @@ static const struct {
     { "BTB misses per 1000", "btb_misses_per_thousand", model_btb, 3, false },
 };
 enum { N_MODEL_ROWS = sizeof model_rows / sizeof model_rows[0] };
+_Static_assert((int)N_MODEL_ROWS <= (int)FIGURES_MOST && PERF_COUNTERS + 3 <= (int)FIGURES_MOST,
+               "figures have room");
 
 /* Median of a hardware counter over all runs of a side; false: some run lacks it. */
 static bool counter_median(const Comparison *comparison, int which, int counter, double *out)
@@ -133,7 +135,7 @@ static bool counter_median(const Comparison *comparison, int which, int counter,
     return true;
 }
 
-/* ---- text ----------------------------------------------------------------------------------- */
+/* ---- figures -------------------------------------------------------------------------------- */
 
 /* A number with commas between thousands. */
 static const char *grouped(Arena *arena, double value, int digits)
@@ -151,63 +153,101 @@ static const char *grouped(Arena *arena, double value, int digits)
     return out;
 }
 
-static void print_row(const Comparison *comparison, const char *text, double before, double after,
-                      int digits)
+static Figure figure_of(const Comparison *comparison, const char *text, double before, double after,
+                        int digits)
 {
     Arena *arena = comparison->command->arena;
-    printf("  %-32s %16s %16s", text, grouped(arena, before, digits),
-           grouped(arena, after, digits));
-    bool shown = strpbrk(grouped(arena, before, digits), "123456789") != NULL; /* not all zeroes */
-    if (shown)
-        printf(" %+8.1f%%", 100 * (after - before) / before);
-    putchar('\n');
+    Figure figure = { text, grouped(arena, before, digits), grouped(arena, after, digits), "", 0 };
+    if (strpbrk(figure.before, "123456789") != NULL) /* not all zeroes */
+        figure.change = arena_printf(arena, "%+.1f%%", 100 * (after - before) / before);
+    return figure;
 }
 
-static void print_time(const Comparison *comparison, const char *text, const double *before,
-                       const double *after, Interval ratio)
+static Figure time_of(const Comparison *comparison, const char *text, const double *before,
+                      const double *after, Interval ratio)
 {
     Arena *arena = comparison->command->arena;
-    const char *tint = ratio.low > 1 ? GREEN : ratio.high < 1 ? RED : "";
-    bool color = comparison->command->color && tint[0] != '\0';
-    printf("  %-32s %14.3f s %14.3f s   %s%.3f%s [%.3f, %.3f]\n", text,
-           statistics_median(arena, before, comparison->pairs),
-           statistics_median(arena, after, comparison->pairs), color ? tint : "", ratio.middle,
-           color ? PLAIN : "", ratio.low, ratio.high);
+    uint32_t n = comparison->pairs;
+    return (Figure){
+        .text = text,
+        .before = arena_printf(arena, "%.3f s", statistics_median(arena, before, n)),
+        .after = arena_printf(arena, "%.3f s", statistics_median(arena, after, n)),
+        .change = arena_printf(arena, "%.3f [%.3f, %.3f]", ratio.middle, ratio.low, ratio.high),
+        .verdict = ratio.low > 1    ? 1
+                   : ratio.high < 1 ? -1
+                                    : 0,
+    };
+}
+
+uint32_t comparison_measured(const Comparison *comparison, Figure *out)
+{
+    const Side *before = &comparison->side[BEFORE], *after = &comparison->side[AFTER];
+    uint32_t n = 0;
+    out[n++] =
+        time_of(comparison, "wall time, median", before->wall, after->wall, comparison->wall);
+    out[n++] =
+        time_of(comparison, "user time, median", before->user, after->user, comparison->user);
+    for (int i = 0; i < PERF_COUNTERS; i++) {
+        double left, right;
+        if (counter_median(comparison, BEFORE, i, &left) &&
+            counter_median(comparison, AFTER, i, &right))
+            out[n++] = figure_of(comparison, perf_counter_names[i], left, right, 0);
+    }
+    out[n++] = figure_of(comparison, "peak memory, KiB", (double)before->peak_bytes / 1024,
+                         (double)after->peak_bytes / 1024, 0);
+    return n;
+}
+
+uint32_t comparison_counted(const Comparison *comparison, Figure *out)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < N_MODEL_ROWS; i++)
+        if (!model_rows[i].of_changed || comparison->n_changed > 0)
+            out[n++] = figure_of(comparison, model_rows[i].text,
+                                 model_rows[i].value(&comparison->side[BEFORE].model),
+                                 model_rows[i].value(&comparison->side[AFTER].model),
+                                 model_rows[i].digits);
+    return n;
+}
+
+/* ---- text ----------------------------------------------------------------------------------- */
+
+static void print_figure(const Comparison *comparison, const Figure *figure)
+{
+    const char *tint = figure->verdict > 0 ? GREEN : figure->verdict < 0 ? RED : "";
+    bool is_time = strchr(figure->change, '[') != NULL, color = comparison->command->color;
+    printf("  %-32s %16s %16s", figure->text, figure->before, figure->after);
+    if (is_time)
+        printf("   %s%s%s", color ? tint : "", figure->change, color ? PLAIN : "");
+    else if (figure->change[0] != '\0')
+        printf(" %9s", figure->change);
+    putchar('\n');
 }
 
 static void print_measured(const Comparison *comparison)
 {
-    const Side *before = &comparison->side[BEFORE], *after = &comparison->side[AFTER];
+    Figure figures[FIGURES_MOST];
+    uint32_t n = comparison_measured(comparison, figures);
     if (comparison->cpu >= 0)
         printf("\nmeasured on CPU %d, %" PRIu32 " interleaved pairs\n", comparison->cpu,
                comparison->pairs);
     else
         printf("\nmeasured, %" PRIu32 " interleaved pairs\n", comparison->pairs);
     printf("  %-32s %16s %16s   %s\n", "", "before", "after", "before/after [95% interval]");
-    print_time(comparison, "wall time, median", before->wall, after->wall, comparison->wall);
-    print_time(comparison, "user time, median", before->user, after->user, comparison->user);
-    for (int i = 0; i < PERF_COUNTERS; i++) {
-        double left, right;
-        if (counter_median(comparison, BEFORE, i, &left) &&
-            counter_median(comparison, AFTER, i, &right))
-            print_row(comparison, perf_counter_names[i], left, right, 0);
-    }
+    for (uint32_t i = 0; i < n; i++)
+        print_figure(comparison, &figures[i]);
     if (comparison->too_short)
         puts("  (runs this short show little but the cost of starting)");
-    print_row(comparison, "peak memory, KiB", (double)before->peak_bytes / 1024,
-              (double)after->peak_bytes / 1024, 0);
 }
 
 static void print_model(const Comparison *comparison)
 {
-    const ModelFigures *before = &comparison->side[BEFORE].model;
-    const ModelFigures *after = &comparison->side[AFTER].model;
+    Figure figures[FIGURES_MOST];
+    uint32_t n = comparison_counted(comparison, figures);
     puts("\ncounted by the process VM, no noise");
     printf("  %-32s %16s %16s %9s\n", "", "before", "after", "change");
-    for (size_t i = 0; i < N_MODEL_ROWS; i++)
-        if (!model_rows[i].of_changed || comparison->n_changed > 0)
-            print_row(comparison, model_rows[i].text, model_rows[i].value(before),
-                      model_rows[i].value(after), model_rows[i].digits);
+    for (uint32_t i = 0; i < n; i++)
+        print_figure(comparison, &figures[i]);
 }
 
 void comparison_print_text(const Comparison *comparison)

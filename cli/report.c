@@ -6,8 +6,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "cli/command.h"
-#include "cli/hot.h"
+#include "cli/report.h"
 #include "optimizer/optimizer.h"
 
 #include <jansson.h>
@@ -15,34 +14,41 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FUNCS_SHOWN = 25, BLOCKS_SHOWN = 15 };
+enum { FUNCS_SHOWN = 25, BLOCKS_SHOWN = 15, HTML_SHOWN = 200 };
 
 typedef struct ReportOptions {
     bool records;
     uint64_t top;
+    const char *html; /* file; NULL: none */
 } ReportOptions;
 
-static double percent(uint64_t part, uint64_t whole)
+double report_percent(uint64_t part, uint64_t whole)
 {
     return whole > 0 ? 100.0 * (double)part / (double)whole : 0.0;
 }
 
-/* The last part of a path. */
-static const char *base_name(const char *path)
+const char *report_base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash != NULL ? slash + 1 : path;
 }
 
-static void print_heading(const Profile *profile, const Hot *hot)
+const char *report_limits(Arena *arena, const Profile *profile)
+{
+    return arena_printf(arena, "%s%s%s%s",
+                        profile->complete ? "" : ", not complete (killed, or still running)",
+                        profile->counting_stopped ? ", counting stopped: the disk was full" : "",
+                        profile->detached ? ", partly native" : "",
+                        profile->sampled ? ", estimated from samples" : "");
+}
+
+static void print_heading(Command *command, const Profile *profile, const Hot *hot)
 {
     printf("%s: %s\n", profile->path,
            profile->command[0] != '\0' ? profile->command : "(command not known)");
-    printf("%" PRIu64 " instructions in %" PRIu32 " process%s%s%s%s\n", hot->insns,
+    printf("%" PRIu64 " instructions in %" PRIu32 " process%s%s\n", hot->insns,
            profile->n_processes, profile->n_processes == 1 ? "" : "es",
-           profile->complete ? "" : ", not complete (killed, or still running)",
-           profile->counting_stopped ? ", counting stopped: the disk was full" : "",
-           profile->detached ? ", partly native" : "");
+           report_limits(command->arena, profile));
     for (uint32_t i = 0; i < profile->n_remarks; i++)
         printf("note: %s\n", profile->remarks[i]);
 }
@@ -54,8 +60,7 @@ static int order_shares(const void *left, const void *right)
     return (a < b) - (a > b);
 }
 
-/* Modules with the most executed instructions first; equal ones as in the profile. */
-static const ProfileModule **modules_by_share(Arena *arena, const Profile *profile)
+const ProfileModule **report_modules(Arena *arena, const Profile *profile)
 {
     const ProfileModule **sorted = arena_many(arena, const ProfileModule *, profile->n_modules);
     for (uint32_t i = 0; i < profile->n_modules; i++)
@@ -67,23 +72,23 @@ static const ProfileModule **modules_by_share(Arena *arena, const Profile *profi
 
 static void print_modules(Command *command, const Profile *profile, const Hot *hot)
 {
-    const ProfileModule **sorted = modules_by_share(command->arena, profile);
+    const ProfileModule **sorted = report_modules(command->arena, profile);
     printf("\n  share     instructions   branches taken  jumps  calls  indirect   blocks  module\n"
            "                              (per 100 instructions)\n");
     for (uint32_t i = 0; i < profile->n_modules; i++) {
         ProfileFigures of;
         profile_figures(sorted[i], &of);
         printf("  %5.1f%% %16" PRIu64 "     %6.2f %6.2f %6.2f %6.2f    %6.2f %8" PRIu32 "  %s\n",
-               percent(of.instructions, hot->insns), of.instructions,
-               percent(of.branches, of.instructions),
-               percent(of.taken_conditional, of.instructions), percent(of.jumps, of.instructions),
-               percent(of.calls, of.instructions),
-               percent(of.indirect_calls + of.indirect_jumps, of.instructions), sorted[i]->n_blocks,
-               sorted[i]->path);
+               report_percent(of.instructions, hot->insns), of.instructions,
+               report_percent(of.branches, of.instructions),
+               report_percent(of.taken_conditional, of.instructions),
+               report_percent(of.jumps, of.instructions), report_percent(of.calls, of.instructions),
+               report_percent(of.indirect_calls + of.indirect_jumps, of.instructions),
+               sorted[i]->n_blocks, sorted[i]->path);
     }
     if (profile->outside_insns > 0)
         printf("  %5.1f%% %16" PRIu64 "  in generated code\n",
-               percent(profile->outside_insns, hot->insns), profile->outside_insns);
+               report_percent(profile->outside_insns, hot->insns), profile->outside_insns);
 }
 
 static void print_functions(const Hot *hot, uint64_t top)
@@ -93,10 +98,10 @@ static void print_functions(const Hot *hot, uint64_t top)
     for (uint32_t i = 0; i < hot->n_funcs && i < top; i++) {
         const HotFunc *func = hot->funcs[i];
         sum += func->insns;
-        printf("  %5.1f%%  %5.1f%% %16" PRIu64 " %13" PRIu64 " %8" PRIu32 " %8" PRIu64
-               "  %s (%s)\n",
-               percent(func->insns, hot->insns), percent(sum, hot->insns), func->insns, func->calls,
-               func->n_blocks, func->bytes, func->name, base_name(func->module));
+        printf(
+            "  %5.1f%%  %5.1f%% %16" PRIu64 " %13" PRIu64 " %8" PRIu32 " %8" PRIu64 "  %s (%s)\n",
+            report_percent(func->insns, hot->insns), report_percent(sum, hot->insns), func->insns,
+            func->calls, func->n_blocks, func->bytes, func->name, report_base_name(func->module));
     }
     if (hot->n_funcs > top)
         printf("  %" PRIu64 " more functions were executed\n", hot->n_funcs - top);
@@ -109,22 +114,21 @@ static void print_blocks(const Hot *hot, uint64_t top)
         const HotBlock *hot_block = &hot->blocks[i];
         const ProfileBlock *block = hot_block->block;
         printf("  %5.1f%% %14" PRIu64 " %13" PRIu32 "  0x%-16" PRIx64 "  %s (%s)\n",
-               percent(hot_block->insns, hot->insns), block->count, block->n_insns, block->start.v,
-               hot_block->func->name, base_name(hot_block->func->module));
+               report_percent(hot_block->insns, hot->insns), block->count, block->n_insns,
+               block->start.v, hot_block->func->name, report_base_name(hot_block->func->module));
     }
 }
 
-static const unsigned coverages[] = { 50, 75, 90, 99, 100 };
-enum { N_COVERAGES = sizeof coverages / sizeof coverages[0] };
+const unsigned report_coverages[REPORT_COVERAGES] = { 50, 75, 90, 99, 100 };
 
 static void print_coverage(const Hot *hot)
 {
     printf("\n  of all instructions    in blocks        bytes\n");
-    for (size_t i = 0; i < N_COVERAGES; i++) {
+    for (size_t i = 0; i < REPORT_COVERAGES; i++) {
         uint32_t n_blocks;
         uint64_t bytes;
-        hot_coverage(hot, coverages[i], &n_blocks, &bytes);
-        printf("  %18u%% %12" PRIu32 " %12" PRIu64 "\n", coverages[i], n_blocks, bytes);
+        hot_coverage(hot, report_coverages[i], &n_blocks, &bytes);
+        printf("  %18u%% %12" PRIu32 " %12" PRIu64 "\n", report_coverages[i], n_blocks, bytes);
     }
 }
 
@@ -166,10 +170,10 @@ static void print_row(const ValueRow *row)
     const ProfileValue *value = row->value;
     printf("  %13" PRIu64 "  %-8s  0x%-14" PRIx64 " %-20s", value->n,
            profile_value_name((ObservedKind)value->kind), value->at.v,
-           base_name(row->module->path));
+           report_base_name(row->module->path));
     for (uint32_t i = 0; i < value->n_top && i < SHOWN; i++)
         printf(value->kind == OBSERVED_STRIDE ? "  %" PRId64 " %.1f%%" : "  %" PRIu64 " %.1f%%",
-               value->top[i].value, percent(value->top[i].count, value->n));
+               value->top[i].value, report_percent(value->top[i].count, value->n));
     printf("%s\n", value->n_top > SHOWN || value->missed > 0 ? "  ..." : "");
 }
 
@@ -213,7 +217,7 @@ static Status print_plan(Command *command, const Profile *profile, const char *p
 
 static json_t *modules_to_json(Command *command, const Profile *profile)
 {
-    const ProfileModule **sorted = modules_by_share(command->arena, profile);
+    const ProfileModule **sorted = report_modules(command->arena, profile);
     json_t *modules = json_array();
     for (uint32_t i = 0; i < profile->n_modules; i++) {
         ProfileFigures of;
@@ -276,10 +280,13 @@ static Status run_report(Command *command, const void *parsed, Error *err)
     }
     Hot hot;
     hot_collect(command->arena, profile, &hot);
+    if (options->html != NULL)
+        TRY(report_write_html(command, profile, &hot, options->top > 0 ? options->top : HTML_SHOWN,
+                              options->html, err));
     if (command->json)
         return print_json(command, profile, &hot, options->top > 0 ? options->top : UINT64_MAX,
                           err);
-    print_heading(profile, &hot);
+    print_heading(command, profile, &hot);
     print_modules(command, profile, &hot);
     print_functions(&hot, options->top > 0 ? options->top : FUNCS_SHOWN);
     print_blocks(&hot, options->top > 0 ? options->top : BLOCKS_SHOWN);
@@ -294,6 +301,8 @@ static const OptionRow report_options[] = {
       "how many functions and blocks to print" },
     { 0, "records", NULL, OPTION_FLAG, offsetof(ReportOptions, records),
       "print every record, in the text form of profiles" },
+    { 0, "html", "FILE", OPTION_STRING, offsetof(ReportOptions, html),
+      "write the report as a page for a browser, too" },
     { 0, NULL, NULL, OPTION_FLAG, 0, NULL },
 };
 
