@@ -32,6 +32,7 @@ done
 
 expect 2 'wants one FILE' "$RESPIN" info
 expect 2 "wants only one FILE: 'b'" "$RESPIN" info a b
+expect 2 "wants no BINARY beside --all: 'a'" "$RESPIN" optimize a -p p --all=d
 expect 2 'unknown option --bogus' "$RESPIN" info --bogus a
 expect 2 'unknown option -x' "$RESPIN" info -x a
 expect 2 '--digest takes no value' "$RESPIN" info --digest=1 a
