@@ -92,25 +92,44 @@ static void file_close(const CoreFile *file)
     munmap((void *)(uintptr_t)file->bytes, file->size);
 }
 
-static Status call(Remote *remote, long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d,
-                   const char *what, uint64_t *out, Error *err)
+typedef struct RemoteCall {
+    long number;
+    uint64_t a, b, c, d;
+    const char *what; /* for the message */
+} RemoteCall;
+
+static Status call(Remote *remote, RemoteCall asked, uint64_t *out, Error *err)
 {
-    const uint64_t arg[6] = { a, b, c, d, (uint64_t)-1, 0 };
+    const uint64_t arg[6] = { asked.a, asked.b, asked.c, asked.d, (uint64_t)-1, 0 };
     int64_t result;
-    TRY(remote_call(remote, number, arg, &result, err));
+    TRY(remote_call(remote, asked.number, arg, &result, err));
     if (result < 0 && result > -PAGE)
-        return FAIL(err, ST_REFUSED, NOWHERE, "process %d: %s: %s", remote->pid, what,
+        return FAIL(err, ST_REFUSED, NOWHERE, "process %d: %s: %s", remote->pid, asked.what,
                     strerror((int)-result));
     if (out != NULL)
         *out = (uint64_t)result;
     return ST_OK;
 }
 
+static Status unmap_range(Remote *remote, uint64_t start, uint64_t end, Error *err)
+{
+    return call(remote, (RemoteCall){ SYS_munmap, start, end - start, 0, 0, "munmap" }, NULL, err);
+}
+
+/* The signal's action: set from `set`, and written to `get`; 0: not. */
+static Status change_action(Remote *remote, uint32_t signal, uint64_t set, uint64_t get, Error *err)
+{
+    return call(remote, (RemoteCall){ SYS_rt_sigaction, signal, set, get, MASK_BYTES, "sigaction" },
+                NULL, err);
+}
+
 static Status map_image(Remote *remote, const CoreFile *file, Core *core, Error *err)
 {
     uint64_t size = file->span + page_up(sizeof(BurstPort)) + STACK_BYTES;
-    TRY(call(remote, SYS_mmap, IMAGE_HINT, size, PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_ANONYMOUS, "no memory for the VM core", &core->image_start, err));
+    TRY(call(remote,
+             (RemoteCall){ SYS_mmap, IMAGE_HINT, size, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS, "no memory for the VM core" },
+             &core->image_start, err));
     core->image_end = core->image_start + size;
     core->port = core->image_start + file->span;
     for (uint16_t i = 0; i < file->n_headers; i++) {
@@ -123,10 +142,12 @@ static Status map_image(Remote *remote, const CoreFile *file, Core *core, Error 
             return FAIL(err, ST_REFUSED, NOWHERE, "process %d: its memory cannot be written: %s",
                         remote->pid, strerror(errno));
         if ((segment->p_flags & PF_X) != 0)
-            TRY(call(remote, SYS_mprotect, start & ~(uint64_t)(PAGE - 1),
-                     page_up(segment->p_vaddr + segment->p_memsz) -
-                         (segment->p_vaddr & ~(uint64_t)(PAGE - 1)),
-                     PROT_READ | PROT_EXEC, 0, "code of the VM core", NULL, err));
+            TRY(call(remote,
+                     (RemoteCall){ SYS_mprotect, start & ~(uint64_t)(PAGE - 1),
+                                   page_up(segment->p_vaddr + segment->p_memsz) -
+                                       (segment->p_vaddr & ~(uint64_t)(PAGE - 1)),
+                                   PROT_READ | PROT_EXEC, 0, "code of the VM core" },
+                     NULL, err));
     }
     return ST_OK;
 }
@@ -235,8 +256,7 @@ static Status start_core(Remote *remote, const CoreOptions *options, bool is_chi
                        .image_start = core->image_start,
                        .image_end = core->image_end };
     uint64_t action = core->port + sizeof port - BURST_PATH_MAX; /* not used yet */
-    TRY(call(remote, SYS_rt_sigaction, core->signal, 0, action, MASK_BYTES, "sigaction", NULL,
-             err));
+    TRY(change_action(remote, core->signal, 0, action, err));
     if (!process_read(remote->pid, &core->before, action, sizeof core->before) ||
         !process_write(remote->pid, core->port, &port, sizeof port))
         return FAIL(err, ST_REFUSED, NOWHERE, "process %d: its memory cannot be reached",
@@ -259,11 +279,9 @@ static Status start_core(Remote *remote, const CoreOptions *options, bool is_chi
 static Status unmap(Remote *remote, const Core *core, Error *err)
 {
     if (core->region_start < core->region_end)
-        TRY(call(remote, SYS_munmap, core->region_start, core->region_end - core->region_start, 0,
-                 0, "munmap", NULL, err));
+        TRY(unmap_range(remote, core->region_start, core->region_end, err));
     if (core->image_start < core->image_end)
-        TRY(call(remote, SYS_munmap, core->image_start, core->image_end - core->image_start, 0, 0,
-                 "munmap", NULL, err));
+        TRY(unmap_range(remote, core->image_start, core->image_end, err));
     return ST_OK;
 }
 
@@ -335,14 +353,13 @@ Status core_is_quiet(Remote *remote, const Core *core, bool *quiet, Error *err)
 static Status restore_action(Remote *remote, const Core *core, uint64_t place, Error *err)
 {
     CoreAction now;
-    TRY(call(remote, SYS_rt_sigaction, core->signal, 0, place, MASK_BYTES, "sigaction", NULL, err));
+    TRY(change_action(remote, core->signal, 0, place, err));
     if (!process_read(remote->pid, &now, place, sizeof now) || now.handler != core->handler)
         return ST_OK;
     if (!process_write(remote->pid, place, &core->before, sizeof core->before))
         return FAIL(err, ST_REFUSED, NOWHERE, "process %d: its memory cannot be reached",
                     remote->pid);
-    return call(remote, SYS_rt_sigaction, core->signal, place, 0, MASK_BYTES, "sigaction", NULL,
-                err);
+    return change_action(remote, core->signal, place, 0, err);
 }
 
 Status core_unload(Remote *remote, const Core *core, Error *err)
@@ -359,13 +376,14 @@ Status core_clear_child(Remote *remote, const Core *parent, Error *err)
 {
     uint64_t place;
     TRY(remote_begin(remote, remote->threads[0], err));
-    Status status = call(remote, SYS_mmap, 0, PAGE, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS, "mmap", &place, err);
+    Status status = call(remote,
+                         (RemoteCall){ SYS_mmap, 0, PAGE, PROT_READ | PROT_WRITE,
+                                       MAP_PRIVATE | MAP_ANONYMOUS, "mmap" },
+                         &place, err);
     if (status == ST_OK) {
         status = restore_action(remote, parent, place, err);
         Error ignored;
-        if (call(remote, SYS_munmap, place, PAGE, 0, 0, "munmap", NULL, &ignored) != ST_OK &&
-            status == ST_OK)
+        if (unmap_range(remote, place, place + PAGE, &ignored) != ST_OK && status == ST_OK)
             status = FAIL(err, ST_BUG, NOWHERE, "process %d keeps a page", remote->pid);
     }
     remote_end(remote);

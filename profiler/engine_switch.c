@@ -44,7 +44,9 @@ static uint64_t select_routine(Cpu *cpu, const Op *op, uint64_t fa, uint64_t fb,
     CASES(ROW_##form, handlers)
 #define AS_SPECIAL_CASE(name, mnemonic, flow) CASE(ROW_COUNT + SPECIAL_##name, 0, h_##name##_1)
 
+/* A table of routines, as a switch. */
 __attribute__((section("interp_text"))) static uint64_t
+// NOLINTNEXTLINE(readability-function-size)
 select_routine(Cpu *cpu, const Op *op, uint64_t fa, uint64_t fb, uint64_t kind, unsigned routine)
 {
     switch (routine) {

@@ -65,7 +65,7 @@ Status find_program(const char *name, char program[PATH_MAX], Error *err)
         return FAIL(err, ST_IO, NOWHERE, "a program's name of %zu bytes, at most %d", strlen(name),
                     PATH_MAX - 1);
     if (strchr(name, '/') != NULL) {
-        strcpy(program, name);
+        memcpy(program, name, strlen(name) + 1);
         if (is_program(name))
             return ST_OK;
         int code = access(name, X_OK) == 0 ? EACCES : errno;

@@ -7,10 +7,10 @@
  *
  *   I-cache  32 KiB, 8 ways, 64-byte lines, least recently used; a block fetches each line it spans
  *   iTLB     64 entries, fully associative, 4 KiB pages, least recently used
- *   BTB      4096 branches, 4 ways, by the address where they end: one that is taken and not in it is
- *            a miss, and goes in (where it leads to is not held against it: other predictors know)
- *   windows  runs of 1,000,000 executed instructions (each ends with the block that reaches it):
- * how many different lines and pages were fetched in each
+ *   BTB      4096 branches, 4 ways, by the address where they end: one that is taken and not in it
+ * is a miss, and goes in (where it leads to is not held against it: other predictors know) windows
+ * runs of 1,000,000 executed instructions (each ends with the block that reaches it): how many
+ * different lines and pages were fetched in each
  *
  * A line fetched again at once (by the next block, nothing else between) is one fetch; a window
  * begins with a fetch. Branches

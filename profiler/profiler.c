@@ -43,23 +43,25 @@ __attribute__((format(printf, 2, 3))) static void add(Words *words, const char *
 
 /* ---- engines ------------------------------------------------------------------------------ */
 
-/* respin-vm is told an engine's number. */
+/* Name and number: respin-vm is told an engine's number (Engine). */
+#define ENGINES(FIRST, NEXT)                                                                       \
+    FIRST("switch", 0)                                                                             \
+    NEXT("indirect", 1)                                                                            \
+    NEXT("threaded", 2)                                                                            \
+    NEXT("translate", 3)                                                                           \
+    NEXT("auto", 4)
+
+#define AS_ROW(name, number) { name, number },
 static const struct {
     const char *name;
-    int number; /* Engine */
-} engines[] = {
-    { "switch", 0 }, { "indirect", 1 }, { "threaded", 2 }, { "translate", 3 }, { "auto", 4 },
-};
+    int number;
+} engines[] = { ENGINES(AS_ROW, AS_ROW) };
 
+#define AS_WORD(name, number) name
+#define AS_NEXT_WORD(name, number) ", " name
 const char *profiler_engines(void)
 {
-    static char names[64];
-    names[0] = '\0';
-    for (size_t i = 0; i < sizeof engines / sizeof engines[0]; i++) {
-        strcat(names, i == 0 ? "" : ", ");
-        strcat(names, engines[i].name);
-    }
-    return names;
+    return ENGINES(AS_WORD, AS_NEXT_WORD);
 }
 
 static int engine_number(const char *name)

@@ -73,14 +73,8 @@ static void *in_thread(void *out)
     *(unsigned *)out = hash((const unsigned char *)hashed, 64);
     return out;
 }
-int main(int argc, char **argv)
+static int read_by_calls(const char *how, const unsigned char *text)
 {
-    const char *how = argc > 1 ? argv[1] : "none";
-    const unsigned char *text = (const unsigned char *)hashed;
-    printf("%ld %ld\n", hashed(3000000), not_hashed(3000000));
-    fflush(stdout);
-    if (strcmp(how, "load") == 0)
-        printf("%u\n", hash(text, 64));
     if (strcmp(how, "write") == 0 && write(1, text, 16) != 16)
         return 1;
     if (strcmp(how, "span") == 0 && write(1, table + 4000, 4000) != 4000)
@@ -101,6 +95,12 @@ int main(int argc, char **argv)
     }
     if (strcmp(how, "path") == 0)
         printf("%d\n", access((const char *)text, R_OK));
+    if (strcmp(how, "lock") == 0)
+        printf("%d\n", mlock(text, 4096));
+    return 0;
+}
+static int read_by_others(const char *how, const unsigned char *text)
+{
     if (strcmp(how, "exec") == 0) {
         char *words[] = { "sh", "-c", (char *)(table + 8192), NULL };
         execv("/bin/false", words);
@@ -129,8 +129,10 @@ int main(int argc, char **argv)
                 end > (unsigned long)text)
                 printf("%s %lu\n", access, end - start);
     }
-    if (strcmp(how, "lock") == 0)
-        printf("%d\n", mlock(text, 4096));
+    return 0;
+}
+static int change(const char *how, const unsigned char *text)
+{
     if (strcmp(how, "touch") == 0) /* nothing but the protection that it has */
         printf("%d\n", mprotect((void *)text, 4096, PROT_READ | PROT_EXEC));
     if (strcmp(how, "made-writable") == 0 || strcmp(how, "written") == 0) {
@@ -144,6 +146,16 @@ int main(int argc, char **argv)
     if (strcmp(how, "crash") == 0)
         *(volatile unsigned char *)text = 1; /* writing to text is the guest's own fault */
     return 0;
+}
+int main(int argc, char **argv)
+{
+    const char *how = argc > 1 ? argv[1] : "none";
+    const unsigned char *text = (const unsigned char *)hashed;
+    printf("%ld %ld\n", hashed(3000000), not_hashed(3000000));
+    fflush(stdout);
+    if (strcmp(how, "load") == 0)
+        printf("%u\n", hash(text, 64));
+    return read_by_calls(how, text) != 0 || read_by_others(how, text) != 0 || change(how, text) != 0;
 }
 C
 $CC -O1 -fcf-protection=none -o self self.c -lpthread || exit 1

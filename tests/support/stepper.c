@@ -244,11 +244,11 @@ static void handle_stop(StepThread *thread, int status)
 {
     int signal = WSTOPSIG(status);
     long deliver = 0;
-    if (status >> 16 == 0 && signal == SIGTRAP) {
+    bool is_event = status >> 16 != 0;
+    bool is_new = signal == SIGSTOP && thread->last == NULL;
+    if (!is_event && (signal == SIGTRAP || is_new)) {
         count_instruction(thread);
-    } else if (status >> 16 == 0 && signal == SIGSTOP && thread->last == NULL) {
-        count_instruction(thread); /* a new thread */
-    } else if (status >> 16 == 0) {
+    } else if (!is_event) {
         deliver = signal;
         thread->last = NULL;
     }

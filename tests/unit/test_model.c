@@ -101,7 +101,8 @@ static void a_branch_that_is_taken_again_is_known(void **state)
     assert_int_equal(figure(list, "btb_misses"), 2);
     free(memory);
     assert_int_equal(misses_of_a_ring(4, 1 << 20, "btb_misses"), 4);
-    assert_int_equal(misses_of_a_ring(5, 1 << 20, "btb_misses"), 49); /* the first has none before */
+    assert_int_equal(misses_of_a_ring(5, 1 << 20, "btb_misses"),
+                     49); /* the first has none before */
     assert_int_equal(misses_of_a_ring(1024, 64, "btb_misses"), 1024);
 }
 

@@ -28,6 +28,20 @@ static Plan *plan_of(Arena *arena, const char *text)
     return plan;
 }
 
+/* Enough of a name to tell apart what the overlay writes. */
+static const char *mnemonic(const Insn *insn)
+{
+    static const char *const names[] = {
+        [FLOW_JUMP] = "jmp", [FLOW_CALL] = "call", [FLOW_LOOP] = "loop", [FLOW_RET] = "ret"
+    };
+    if ((insn->facts & INSN_NOP) != 0)
+        return "nop";
+    if (insn->flow == FLOW_COND)
+        return insn->cond == 4 ? "jz" : "jnz";
+    bool named = insn->flow < sizeof names / sizeof names[0] && names[insn->flow] != NULL;
+    return named ? names[insn->flow] : "insn";
+}
+
 /* The emitted instructions as text, one a line, labels as addresses from BASE. */
 static const char *emitted(Arena *arena, const Plan *plan)
 {
@@ -39,23 +53,12 @@ static const char *emitted(Arena *arena, const Plan *plan)
     assert_ok(overlay_emit(overlay, &text, &tables, &stats, &err), &err);
     for (size_t at = 0; at < text.len;) {
         Insn insn;
-        char line[128];
         Bytes code = { text.data + at, text.len - at };
         assert_true(insn_decode(code, vaddr(BASE + at), &insn));
+        buffer_print(&out, "%zx: %s", at, mnemonic(&insn));
         if (insn.ref == REF_BRANCH)
-            snprintf(line, sizeof line, "%zx: %s 0x%" PRIx64 "\n", at,
-                     insn.flow == FLOW_JUMP   ? "jmp"
-                     : insn.flow == FLOW_CALL ? "call"
-                     : insn.flow == FLOW_LOOP ? "loop"
-                     : insn.cond == 4         ? "jz"
-                                              : "jnz",
-                     insn.ref_to.v);
-        else
-            snprintf(line, sizeof line, "%zx: %s\n", at,
-                     (insn.facts & INSN_NOP) != 0 ? "nop"
-                     : insn.flow == FLOW_RET      ? "ret"
-                                                  : "insn");
-        buffer_put(&out, line, strlen(line));
+            buffer_print(&out, " 0x%" PRIx64, insn.ref_to.v);
+        buffer_u8(&out, '\n');
         at += insn.size;
     }
     buffer_u8(&out, 0);

@@ -1,5 +1,4 @@
-/* One run's profiles, a file a process: read together, folded, finished. SPDX-License-Identifier:
- * MIT */
+/* A run's profiles, a file a process: read, folded, finished. SPDX-License-Identifier: MIT */
 #include "core/profile_parts.h"
 #include "tests/support/cmocka.h"
 #include "tests/support/live_app.h"
