@@ -18,6 +18,7 @@
 typedef struct ProfileVerbOptions {
     const char *out;
     const char *engine;
+    const char *cache; /* NULL: the default */
     bool values;
     bool no_follow;
     bool fixed_addresses;
@@ -72,6 +73,23 @@ static Status run_burst(Command *command, const ProfileVerbOptions *given, Error
     return profiler_burst_exec(&options, command->rest, err);
 }
 
+/* A number of MiB, or of KiB with a K behind it. */
+static Status read_cache(Command *command, const char *text, uint64_t *bytes, Error *err)
+{
+    enum { KIB = 1 << 10, MOST_MIB = 1 << 14 };
+    char *end;
+    *bytes = 0;
+    if (text == NULL)
+        return ST_OK;
+    uint64_t n = *text >= '0' && *text <= '9' ? strtoull(text, &end, 10) : 0;
+    bool small = n != 0 && *end == 'K';
+    if (n == 0 || n > (uint64_t)MOST_MIB * (small ? KIB : 1) || end[small] != '\0')
+        return usage_error(command, err, "--cache wants a number of MiB up to %d, not '%s'",
+                           MOST_MIB, text);
+    *bytes = n * KIB * (small ? 1 : KIB);
+    return ST_OK;
+}
+
 /* The profile takes the place of what bears its name: a device is nobody's to replace. */
 static Status check_out(const char *out, Error *err)
 {
@@ -85,7 +103,7 @@ static Status check_out(const char *out, Error *err)
 static Status run_profile(Command *command, const void *options_given, Error *err)
 {
     const ProfileVerbOptions *given = options_given;
-    const ProfileOptions options = {
+    ProfileOptions options = {
         .out = given->out,
         .engine = given->engine,
         .values = given->values,
@@ -108,6 +126,7 @@ static Status run_profile(Command *command, const void *options_given, Error *er
         (strcmp(given->engine, "switch") == 0 || strcmp(given->engine, "indirect") == 0))
         return usage_error(command, err, "--values and --engine=%s exclude each other",
                            given->engine);
+    TRY(read_cache(command, given->cache, &options.cache, err));
     return profiler_exec(&options, command->rest, err);
 }
 
@@ -122,6 +141,8 @@ static const OptionRow profile_options[] = {
       "(default auto) how the VM runs code: switch, indirect, threaded, translate, auto" },
     { 0, "values", NULL, OPTION_FLAG, offsetof(ProfileVerbOptions, values),
       "record values, too: divisors, shift counts, lengths, table indices, strides" },
+    { 0, "cache", "MIB", OPTION_STRING, offsetof(ProfileVerbOptions, cache),
+      "(default 256) translated code kept at a time; what is over is made again when needed" },
     { 0, "no-follow", NULL, OPTION_FLAG, offsetof(ProfileVerbOptions, no_follow),
       "run child processes natively, without counting" },
     { 0, "fixed-addresses", NULL, OPTION_FLAG, offsetof(ProfileVerbOptions, fixed_addresses),

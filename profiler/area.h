@@ -34,8 +34,13 @@ typedef struct AreaSlots {
     uint64_t ring[4];  /* a stack of one word, for calls that are made for the CPU's sake only… */
     uint64_t ring_top; /* …and its end */
     uint64_t leave, miss_indirect, miss_return; /* addresses of the doors (cache_doors.S) */
-    uint64_t flushes; /* how often the cache had been emptied when this thread last came in */
-    volatile uint64_t inside; /* the thread is in the cache, or may be */
+    /* Of evict.h. The thread itself writes them, but for what is said there. */
+    uint64_t tables_at;       /* epoch for which its tables were cleaned */
+    volatile uint64_t seen;   /* epoch in which it was last seen to hold nothing of the cache */
+    volatile uint32_t inside; /* it may be in the cache, or hold something of it */
+    uint32_t process;         /* its ids, for the kernel */
+    uint32_t task;
+    struct AreaSlots *other; /* list of all areas ever made */
 } AreaSlots;
 
 /* Displacement from GS of a field of AreaSlots, of a counter, of a table. */

@@ -3,32 +3,57 @@
  *
  * An arena is asked for a gigabyte below the code that needs it (programs linked low: below 2 GiB),
  * where neither the heap of a program nor the kernel's next mapping goes, and never over anything.
+ * Its addresses stay the cache's when it is emptied.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "profiler/cache.h"
 
+#include "profiler/evict.h"
+#include "profiler/memory.h"
+#include "profiler/weave.h"
+
 #include <asm/unistd.h>
 #include <linux/mman.h>
 
 enum {
-    ARENAS = 8, /* 256 MiB: what comes later stays with the interpreter (docs/limits.md) */
-    ARENA_SIZE = 32 << 20,
-    ARENA_HOT = 12 << 20,
+    PLACES = 64, /* ranges of addresses that arenas have had */
+    ARENAS = 8,  /* at once: an eighth of the cache is emptied at a time… */
+    LEAST_ARENAS = 2,
+    LARGEST_ARENA = 32 << 20,
+    LEAST_ARENA = 2 * (HOT_ROOM + COLD_ROOM),
+    HOT_SHARE = 3, /* …of 8 parts of an arena are for traces */
+    SHARES = 8,
+    DOOR_ARENA = 64 << 10,
+    LARGE_PAGE = 2 << 20,
     HOT_ALIGN = 16,
     FIRST_LIST = 1024,
 };
 
-struct CacheArena {
-    uint8_t *start, *cold_start, *end;
-    uint8_t *hot_at, *cold_at;
-    const Trace **traces; /* in the order of their making, and so of both their addresses */
-    volatile uint32_t n_traces;
-    uint32_t capacity;
-};
-
-static CacheArena arenas[ARENAS];
+static CacheArena arenas[PLACES];
 static volatile uint32_t n_arenas;
+static uint32_t births;
+static bool is_short;
+
+static uint64_t cache_bytes(void)
+{
+    uint64_t asked = the_vm.options.cache_bytes;
+    return asked != 0 ? asked : (uint64_t)ARENAS * LARGEST_ARENA;
+}
+
+static uint64_t arena_size(void)
+{
+    uint64_t size = cache_bytes() / ARENAS & ~(uint64_t)(VM_PAGE - 1);
+    if (size < LEAST_ARENA)
+        return LEAST_ARENA;
+    return size < LARGEST_ARENA ? size : LARGEST_ARENA;
+}
+
+static uint32_t most_arenas(void)
+{
+    uint64_t n = cache_bytes() / arena_size();
+    return n < LEAST_ARENAS ? LEAST_ARENAS : (uint32_t)n;
+}
 
 /* ---- making arenas ---- */
 
@@ -40,15 +65,15 @@ static bool is_near(uint64_t a, uint64_t b)
     return a < b ? b - a < most : a - b < most;
 }
 
-static uint8_t *map_at(uint64_t at)
+static uint8_t *map_at(uint64_t at, uint64_t size)
 {
     long got =
-        raw_syscall(__NR_mmap, (long)at, ARENA_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC,
+        raw_syscall(__NR_mmap, (long)at, (long)size, PROT_READ | PROT_WRITE | PROT_EXEC,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
     if (got == (long)at)
         return (uint8_t *)at;
     if (got > 0)
-        raw_syscall(__NR_munmap, got, ARENA_SIZE, 0, 0, 0, 0);
+        raw_syscall(__NR_munmap, got, (long)size, 0, 0, 0, 0);
     return NULL;
 }
 
@@ -56,44 +81,133 @@ static uint8_t *map_at(uint64_t at)
  * From a gigabyte below `near` downwards, then from half of one above it upwards. Programs linked
  * low have their heap above them: as far beyond it as can be, downwards.
  */
-static uint8_t *map_near(uint64_t near)
+static uint8_t *map_near(uint64_t near, uint64_t size)
 {
     const uint64_t step = UINT64_C(1) << 26, gigabyte = UINT64_C(1) << 30;
     const uint64_t here = near & ~(step - 1);
     bool low = near < 2 * gigabyte;
     uint64_t below = low ? here + near_enough - 2 * step : here - gigabyte;
     for (uint64_t at = below; is_near(at, near) && at > (low ? near : step); at -= step) {
-        uint8_t *got = map_at(at);
+        uint8_t *got = map_at(at, size);
         if (got != NULL)
             return got;
     }
-    for (uint64_t at = here + gigabyte / 2; is_near(at + ARENA_SIZE, near) && !low; at += step) {
-        uint8_t *got = map_at(at);
+    for (uint64_t at = here + gigabyte / 2; is_near(at + size, near) && !low; at += step) {
+        uint8_t *got = map_at(at, size);
         if (got != NULL)
             return got;
     }
     return NULL;
 }
 
-static CacheArena *new_arena(uint64_t near)
+/* What is free, but elsewhere, gives its memory back. */
+static void release_free(void)
 {
-    if (n_arenas == ARENAS)
+    for (uint32_t i = 0; i < n_arenas; i++) {
+        if (arenas[i].state == ARENA_FREE)
+            raw_syscall(__NR_madvise, (long)arenas[i].start, arenas[i].end - arenas[i].start,
+                        MADV_DONTNEED, 0, 0, 0);
+    }
+}
+
+static CacheArena *new_place(uint64_t near, uint64_t size)
+{
+    if (n_arenas == PLACES)
         return NULL;
-    uint8_t *start = map_near(near);
+    uint8_t *start = map_near(near, size);
     if (start == NULL)
         return NULL;
-    vm_claim((uint64_t)start, (uint64_t)start + ARENA_SIZE);
+    release_free();
+    vm_claim((uint64_t)start, (uint64_t)start + size);
     /* Large pages: a compiler's hot traces are more code than the TLB covers in small ones. */
-    raw_syscall(__NR_madvise, (long)start, ARENA_SIZE, MADV_HUGEPAGE, 0, 0, 0);
-    raw_syscall(__NR_madvise, (long)start, ARENA_SIZE, MADV_DONTDUMP, 0, 0,
+    if (size >= LARGE_PAGE)
+        raw_syscall(__NR_madvise, (long)start, (long)size, MADV_HUGEPAGE, 0, 0, 0);
+    raw_syscall(__NR_madvise, (long)start, (long)size, MADV_DONTDUMP, 0, 0,
                 0); /* the guest's core */
     CacheArena *arena = &arenas[n_arenas];
-    *arena = (CacheArena){ .start = start,
-                           .cold_start = start + ARENA_HOT,
-                           .end = start + ARENA_SIZE,
-                           .hot_at = start,
-                           .cold_at = start + ARENA_HOT };
-    __atomic_store_n(&n_arenas, n_arenas + 1, __ATOMIC_RELEASE);
+    arena->start = start;
+    arena->end = start + size;
+    return arena;
+}
+
+static void publish(const CacheArena *arena)
+{
+    if (arena == &arenas[n_arenas])
+        __atomic_store_n(&n_arenas, n_arenas + 1, __ATOMIC_RELEASE);
+}
+
+/* ---- taking and emptying arenas ---- */
+
+static bool is_beside(const CacheArena *arena, uint64_t near)
+{
+    return is_near((uint64_t)arena->start, near) && is_near((uint64_t)arena->end, near);
+}
+
+static CacheArena *find_free(uint64_t near)
+{
+    for (uint32_t i = 0; i < n_arenas; i++) {
+        if (arenas[i].state == ARENA_FREE && is_beside(&arenas[i], near))
+            return &arenas[i];
+    }
+    return NULL;
+}
+
+/* Those that all threads have left are free; how many are not. */
+static uint32_t collect_left(void)
+{
+    uint32_t taken = 0;
+    for (uint32_t i = 0; i < n_arenas; i++) {
+        CacheArena *arena = &arenas[i];
+        if (arena->state == ARENA_LEAVING && evict_is_left(arena)) {
+            evict_finish(arena);
+            arena->n_traces = 0;
+            arena->state = ARENA_FREE;
+        }
+        taken += arena->state == ARENA_USED || arena->state == ARENA_LEAVING;
+    }
+    return taken;
+}
+
+bool cache_empty_oldest(void)
+{
+    CacheArena *oldest = NULL;
+    for (uint32_t i = 0; i < n_arenas; i++) {
+        CacheArena *arena = &arenas[i];
+        if (arena->state == ARENA_LEAVING) {
+            evict_hurry(arena);
+            return true;
+        }
+        if (arena->state == ARENA_USED && (oldest == NULL || arena->birth < oldest->birth))
+            oldest = arena;
+    }
+    if (oldest == NULL)
+        return false;
+    evict_begin(oldest);
+    return true;
+}
+
+static CacheArena *take_arena(uint64_t near)
+{
+    uint32_t taken = collect_left();
+    if (taken >= most_arenas()) {
+        is_short = cache_empty_oldest();
+        return NULL;
+    }
+    CacheArena *arena = find_free(near);
+    if (arena == NULL)
+        arena = new_place(near, arena_size());
+    if (arena == NULL)
+        return NULL;
+    /* The next one is needed when this one is full: it is left meanwhile. */
+    if (taken + 1 == most_arenas())
+        cache_empty_oldest();
+    uint64_t hot = (uint64_t)(arena->end - arena->start) / SHARES * HOT_SHARE;
+    arena->cold_start = arena->start + (hot & ~(uint64_t)(VM_PAGE - 1));
+    arena->hot_at = arena->start;
+    arena->cold_at = arena->cold_start;
+    arena->birth = births++;
+    arena->state = ARENA_USED;
+    publish(arena);
     return arena;
 }
 
@@ -101,28 +215,64 @@ static CacheArena *new_arena(uint64_t near)
 
 static bool has_room(const CacheArena *arena, uint64_t near, size_t hot, size_t cold)
 {
-    return is_near((uint64_t)arena->start, near) && is_near((uint64_t)arena->end, near) &&
+    return is_beside(arena, near) &&
            (size_t)(arena->cold_start - arena->hot_at) >= hot + HOT_ALIGN &&
            (size_t)(arena->end - arena->cold_at) >= cold + CELL;
 }
 
-bool cache_room(uint64_t near, size_t hot, size_t cold, CacheRoom *room)
+static CacheArena *find_room(ArenaState state, uint64_t near, size_t hot, size_t cold)
 {
-    CacheArena *arena = NULL;
-    for (uint32_t i = n_arenas; i-- > 0 && arena == NULL;) {
-        if (has_room(&arenas[i], near, hot, cold))
-            arena = &arenas[i];
+    CacheArena *newest = NULL;
+    for (uint32_t i = 0; i < n_arenas; i++) {
+        CacheArena *arena = &arenas[i];
+        if (arena->state == state && (newest == NULL || arena->birth > newest->birth) &&
+            has_room(arena, near, hot, cold))
+            newest = arena;
     }
-    if (arena == NULL)
-        arena = new_arena(near);
-    if (arena == NULL)
-        return false;
+    return newest;
+}
+
+static void set_room(CacheArena *arena, CacheRoom *room)
+{
     uint64_t hot_at = ((uint64_t)arena->hot_at + HOT_ALIGN - 1) & ~(uint64_t)(HOT_ALIGN - 1);
     uint64_t cold_at = ((uint64_t)arena->cold_at + CELL - 1) & ~(uint64_t)(CELL - 1);
     *room = (CacheRoom){ arena,
                          { (uint8_t *)hot_at, arena->cold_start },
                          { (uint8_t *)cold_at, arena->end } };
+}
+
+bool cache_room(uint64_t near, size_t hot, size_t cold, CacheRoom *room)
+{
+    is_short = false;
+    CacheArena *arena = find_room(ARENA_USED, near, hot, cold);
+    if (arena == NULL)
+        arena = take_arena(near);
+    if (arena == NULL)
+        return false;
+    set_room(arena, room);
     return true;
+}
+
+bool cache_door_room(uint64_t near, size_t size, CacheRoom *room)
+{
+    CacheArena *arena = find_room(ARENA_DOORS, near, 0, size);
+    if (arena == NULL) {
+        arena = new_place(near, DOOR_ARENA);
+        if (arena == NULL)
+            return false;
+        arena->cold_start = arena->start + HOT_ALIGN;
+        arena->hot_at = arena->start;
+        arena->cold_at = arena->cold_start;
+        arena->state = ARENA_DOORS;
+        publish(arena);
+    }
+    set_room(arena, room);
+    return true;
+}
+
+bool cache_is_short(void)
+{
+    return is_short;
 }
 
 static void add_trace(CacheArena *arena, const Trace *trace)
@@ -146,32 +296,26 @@ void cache_keep(const CacheRoom *room, const Trace *trace)
         vm_die("translated code is larger than its room", (uint64_t)room->hot.at);
     if (trace != NULL)
         add_trace(arena, trace);
-    arena->hot_at = room->hot.at;
+    if (arena->state != ARENA_DOORS)
+        arena->hot_at = room->hot.at;
     arena->cold_at = room->cold.at;
-}
-
-const uint8_t *cache_reach(const uint8_t *from, const uint8_t *target)
-{
-    enum { FAR_JUMP = 32 };
-    CacheRoom room;
-    if (emit_reaches(from, target))
-        return target;
-    if (!cache_room((uint64_t)from, 0, FAR_JUMP, &room))
-        return NULL;
-    uint8_t *cell = room.cold.at;
-    emit_bytes(&room.cold, &target, sizeof target);
-    const uint8_t *jump = room.cold.at;
-    emit_cell_jump(&room.cold, cell);
-    room.hot.at = room.arena->hot_at;
-    cache_keep(&room, NULL);
-    return jump;
 }
 
 /* ---- finding ---- */
 
-static const CacheArena *arena_at(uint64_t rip)
+uint32_t cache_n_arenas(void)
 {
-    uint32_t n = __atomic_load_n(&n_arenas, __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&n_arenas, __ATOMIC_ACQUIRE);
+}
+
+CacheArena *cache_arena(uint32_t i)
+{
+    return &arenas[i];
+}
+
+CacheArena *cache_arena_at(uint64_t rip)
+{
+    uint32_t n = cache_n_arenas();
     for (uint32_t i = 0; i < n; i++) {
         if (rip >= (uint64_t)arenas[i].start && rip < (uint64_t)arenas[i].end)
             return &arenas[i];
@@ -179,14 +323,20 @@ static const CacheArena *arena_at(uint64_t rip)
     return NULL;
 }
 
+bool cache_is_leaving(const void *at)
+{
+    const CacheArena *arena = cache_arena_at((uint64_t)at);
+    return arena != NULL && arena->state == ARENA_LEAVING;
+}
+
 bool cache_owns(uint64_t rip)
 {
-    return arena_at(rip) != NULL;
+    return cache_arena_at(rip) != NULL;
 }
 
 const Trace *cache_trace_at(uint64_t rip)
 {
-    const CacheArena *arena = arena_at(rip);
+    const CacheArena *arena = cache_arena_at(rip);
     if (arena == NULL)
         return NULL;
     uint32_t low = 0, high = __atomic_load_n(&arena->n_traces, __ATOMIC_ACQUIRE);

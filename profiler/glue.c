@@ -14,8 +14,8 @@
  */
 #include "profiler/weave.h"
 
+#include "profiler/link.h"
 #include "profiler/lookup.h"
-#include "profiler/pool.h"
 
 enum {
     LOW_WORD = 0xffff,
@@ -72,9 +72,9 @@ static void count(Weave *w, Code *code, uint32_t counter)
 
 /* ---- exits ---- */
 
-Exit *glue_exit(ExitKind kind, uint64_t target)
+Exit *glue_exit(Pool *pool, ExitKind kind, uint64_t target)
 {
-    Exit *leave = pool_take(sizeof *leave);
+    Exit *leave = pool_take_from(pool, sizeof *leave);
     leave->kind = kind;
     leave->target = target;
     return leave;
@@ -85,6 +85,16 @@ void glue_leave(Code *code, const Exit *leave)
     emit_gs_store(code, AREA_SLOT(rax), R_RAX);
     emit_constant(code, R_RAX, (uint64_t)(uintptr_t)leave);
     emit_gs_jump(code, AREA_SLOT(leave));
+}
+
+void glue_leave_entry(Code *code, const Exit *leave)
+{
+    if (leave->counter != 0) {
+        emit_count(code, leave->counter, R_RCX);
+        emit_gs_load(code, R_RCX, AREA_SLOT(rcx));
+        emit_gs_load(code, R_RAX, AREA_SLOT(rax));
+    }
+    glue_leave(code, leave);
 }
 
 static void add_sum(Weave *w, uint32_t to, uint32_t from)
@@ -118,24 +128,17 @@ static Trace *trace_of(const Weave *w, const Block *block)
     return NULL;
 }
 
-void glue_note_link(Trace *trace, uint8_t *field)
-{
-    LinkNode *node = pool_take(sizeof *node);
-    *node = (LinkNode){ field, trace->links };
-    trace->links = node;
-}
-
 /* A jump that is linked now or later. */
-static void jump_out(Code *code, Code *cold, uint64_t target, Trace *trace)
+static void jump_out(const Weave *w, Code *code, uint64_t target, Trace *trace)
 {
     if (trace != NULL && emit_reaches(code->at, trace->code)) {
-        glue_note_link(trace, emit_link(code, trace->code));
+        link_note(trace, emit_link(code, trace->code));
         return;
     }
-    Exit *leave = glue_exit(EXIT_TO, target);
+    Exit *leave = glue_exit(w->pool, EXIT_TO, target);
     leave->field = emit_link(code, code->at);
-    emit_patch(leave->field, cold->at);
-    glue_leave(cold, leave);
+    emit_patch(leave->field, w->cold->at);
+    glue_leave(w->cold, leave);
 }
 
 void glue_exit_to(Weave *w, Code *code, uint32_t i, uint32_t counter, uint64_t target)
@@ -147,7 +150,7 @@ void glue_exit_to(Weave *w, Code *code, uint32_t i, uint32_t counter, uint64_t t
         count(w, code, counter);
     glue_open_calls(w, code, i, true);
     glue_reload(w, code, both);
-    jump_out(code, w->cold, target, trace_of(w, block));
+    jump_out(w, code, target, trace_of(w, block));
 }
 
 /* ---- calls ---- */
@@ -179,7 +182,7 @@ static void compare_return(Weave *w, Code *code, uint32_t call)
 static void landing(Weave *w, Code *code, uint32_t call)
 {
     const PathBlock *at = &w->path->block[call];
-    Exit *leave = glue_exit(EXIT_LANDING, return_address(at));
+    Exit *leave = glue_exit(w->pool, EXIT_LANDING, return_address(at));
     leave->counter = at->block->counter + 1;
     Code *cold = w->cold;
     uint8_t *mismatch = cold->at;
@@ -268,8 +271,7 @@ void glue_return(Weave *w, Code *code, uint32_t i)
 {
     uint32_t insn = w->path->block[i].n - 1;
     uint32_t counter = glue_exit_counter(w, i, w->path->block[i].block->counter, 0);
-    const Block *block = w->path->block[i].block;
-    uint32_t number = stub_new_return(block->ops + block->n_slots - 2);
+    uint32_t number = stub_return_number(w->path->block[i].block);
     TracePoint *point = glue_point(w, code, i, insn, true);
     spill(w, code, SPILLED_RCX);
     glue_end_point(w, code, point);
@@ -318,7 +320,8 @@ static void dispatch(Weave *w, Code *code, uint32_t i)
 {
     const PathBlock *at = &w->path->block[i];
     const GuestInsn *insn = &at->insn[at->n - 1];
-    Exit *site = glue_exit(EXIT_SITE, 0);
+    Exit *site = glue_exit(w->pool, EXIT_SITE, 0);
+    site->field = code->at;
     site->op = at->block->ops + at->block->n_slots - (at->block->end == LIVE_END_CALL_IND ? 3 : 2);
     site->before = w->passed[i];
     site->edge = at->block->counter;

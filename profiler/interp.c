@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "profiler/evict.h"
 #include "profiler/fetch.h"
 #include "profiler/flags.h"
 #include "profiler/flow.h"
@@ -83,6 +84,8 @@ RunExit interp_run(Thread *thread)
         lookup_init_thread(cpu);
         vm_unlock(&the_vm.code_lock);
     }
+    if (vm_keeps_gs(&the_vm))
+        evict_come_in(cpu);
     count_arrivals(cpu);
     cpu->scratch[0] = 0;
     const Op *op = tail_take(cpu);

@@ -52,6 +52,8 @@ bool options_read(VmOptions *options, Start *start, char *const *argv, const cha
             continue;
         else if ((value = text_after(word, "--address-space=")) != NULL)
             read_limit(value, &options->address_space);
+        else if ((value = text_after(word, "--cache=")) != NULL)
+            options->cache_bytes = text_parse(&value, 16);
         else if (text_equal(word, "--values"))
             options->values = true;
         else if (text_equal(word, "--no-follow"))
@@ -105,6 +107,14 @@ static void put_limit(Words *words, const AddressLimit *limit)
     put_word(words, "--address-space=", text.bytes);
 }
 
+static void put_size(Words *words, const char *key, uint64_t size)
+{
+    Text text;
+    text_start(&text);
+    text_put_hex(&text, size);
+    put_word(words, key, text.bytes);
+}
+
 size_t options_to_argv(const VmOptions *options, const char *name, OptionText *text,
                        const char **argv)
 {
@@ -124,6 +134,8 @@ size_t options_to_argv(const VmOptions *options, const char *name, OptionText *t
     put_word(&words, "--engine=", engine);
     if (options->address_space.is_set)
         put_limit(&words, &options->address_space);
+    if (options->cache_bytes != 0)
+        put_size(&words, "--cache=", options->cache_bytes);
     if (options->values)
         put_word(&words, "--values", "");
     if (options->no_follow)

@@ -7,16 +7,66 @@
 
 #include "profiler/vm.h"
 
+enum { CHUNK = 64 * 1024, ALIGN = 16 };
+
+typedef struct PoolChunk {
+    struct PoolChunk *next;
+    size_t size;
+} PoolChunk;
+
+_Static_assert(sizeof(PoolChunk) == ALIGN, "pieces behind it are aligned");
+
+static Pool lasting;
+static PoolChunk *spare; /* of CHUNK bytes each */
+
+static size_t rounded(size_t size)
+{
+    return (size + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+}
+
+static void add_chunk(Pool *pool, size_t size)
+{
+    PoolChunk *chunk = spare;
+    size = size + sizeof *chunk > CHUNK ? size + sizeof *chunk : CHUNK;
+    if (size == CHUNK && chunk != NULL)
+        spare = chunk->next;
+    else
+        chunk = vm_alloc(size);
+    *chunk = (PoolChunk){ pool->chunks, size };
+    pool->chunks = chunk;
+    pool->at = (uint8_t *)(chunk + 1);
+    pool->end = (uint8_t *)chunk + size;
+}
+
+void *pool_take_from(Pool *pool, size_t size)
+{
+    if (pool == NULL)
+        pool = &lasting;
+    size = rounded(size);
+    if ((size_t)(pool->end - pool->at) < size)
+        add_chunk(pool, size);
+    uint64_t *piece = (uint64_t *)(void *)pool->at;
+    for (size_t i = 0; i < size / sizeof *piece; i++)
+        piece[i] = 0;
+    pool->at += size;
+    return piece;
+}
+
 void *pool_take(size_t size)
 {
-    enum { CHUNK = 64 * 1024 };
-    static uint8_t *at, *end;
-    size = (size + 15) & ~(size_t)15;
-    if (at == NULL || (size_t)(end - at) < size) {
-        size_t chunk = size > CHUNK ? size : CHUNK;
-        at = vm_alloc(chunk);
-        end = at + chunk;
+    return pool_take_from(&lasting, size);
+}
+
+/* Chunks of another size are kept for nobody: there is hardly one. */
+void pool_empty(Pool *pool)
+{
+    PoolChunk *next;
+    for (PoolChunk *chunk = pool->chunks; chunk != NULL; chunk = next) {
+        next = chunk->next;
+        if (chunk->size != CHUNK)
+            continue;
+        chunk->next = spare;
+        spare = chunk;
     }
-    at += size;
-    return at - size;
+    *pool = (Pool){ 0 };
 }

@@ -12,6 +12,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "profiler/process.h"
+#include "profiler/evict.h"
 #include "profiler/exec_plan.h"
 #include "profiler/guard.h"
 #include "profiler/limit_calls.h"
@@ -152,6 +153,8 @@ long process_fork(Thread *thread, const Call *call, uint64_t flags, uint64_t chi
         live_fork_child(thread->vm, thread);
         guard_start();
         values_forked();
+        if (vm_keeps_gs(thread->vm))
+            evict_forked(&thread->cpu);
         vm_unlock(&thread->vm->code_lock);
         signals_forget(thread);
         model_forked(thread->vm->model);

@@ -102,6 +102,8 @@ static Status build_words(const ProfileOptions *options, Words *words, Error *er
     add(words, "--run=%" PRIx64, run);
     add(words, "--first");
     add(words, "--engine=%d", engine_number(options->engine));
+    if (options->cache != 0)
+        add(words, "--cache=%" PRIx64, options->cache);
     if (options->values)
         add(words, "--values");
     if (options->no_follow)

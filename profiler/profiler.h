@@ -16,6 +16,7 @@
 typedef struct ProfileOptions {
     const char *out;    /* profile path */
     const char *engine; /* one of profiler_engines */
+    uint64_t cache;     /* bound of the code cache, bytes; 0: the VM's own */
     bool values;        /* record values, too */
     bool no_follow;     /* children run natively */
     bool model;         /* also run the front-end model, written to model_out at each exit */

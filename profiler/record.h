@@ -55,6 +55,7 @@ typedef struct Block {
     bool refused;              /* cannot be translated */
     bool observed;             /* holds value points: not to be translated yet */
     bool flags_dead;           /* flags are overwritten before anything that may fault or leave */
+    uint32_t number;           /* of its return, in the cache; 0: none yet */
     uint64_t target;           /* of a direct branch */
     struct Trace *traces;      /* whose head it is */
     struct TraceNode *through; /* all that pass through it */

@@ -19,6 +19,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "profiler/signals.h"
+#include "profiler/evict.h"
 #include "profiler/frame.h"
 #include "profiler/gs_calls.h"
 #include "profiler/guard.h"
@@ -213,6 +214,20 @@ static bool is_step(const Thread *thread, int signal, const uint64_t *info)
     return thread->os->stepping && signal == SIGNAL_TRAP && code_of(info) == SINGLE_STEP;
 }
 
+/* The thread is to leave the code cache for a moment. In a system call it has: that is made again.
+ */
+static void come_out(Thread *thread, HostContext *context)
+{
+    uint64_t rip = (uint64_t)context->gregs[GREG_RIP];
+    if (translate_owns(rip) && !thread->os->stepping)
+        leave_cache(thread, context);
+    else if (interp_owns(rip))
+        thread->cpu.pending = 1;
+    else if ((const char *)rip == vm_syscall_done && context->gregs[GREG_RAX] == -EINTR &&
+             thread->cpu.pending == 0)
+        context->gregs[GREG_RIP] = (int64_t)vm_syscall_again;
+}
+
 static void host_handler(int signal, const uint64_t *info, HostContext *context)
 {
     Thread *thread = slot_thread(&signal);
@@ -220,6 +235,10 @@ static void host_handler(int signal, const uint64_t *info, HostContext *context)
     if (signal == SIGNAL_SEGV && raised_by_fault(signal, info) &&
         guard_fault(info[INFO_ADDRESS], (uint64_t)context->gregs[GREG_ERR]))
         return;
+    if (signal == SIGNAL_TRAP && evict_is_request(info)) {
+        come_out(thread, context);
+        return;
+    }
     if (is_watched_write(signal, info, context)) {
         write_again(thread, context);
         return;

@@ -57,6 +57,7 @@ void signals_return(Thread *thread);
 
 /* Set in start.S. */
 extern const char vm_syscall_window[] __attribute__((visibility("hidden")));
+extern const char vm_syscall_again[] __attribute__((visibility("hidden")));
 extern const char vm_syscall_done[] __attribute__((visibility("hidden")));
 extern const char vm_syscall_interrupted[] __attribute__((visibility("hidden")));
 

@@ -42,7 +42,8 @@ vm_enter:
  * Call: number, arg[6], result. Returns 1 when a signal came first: call->number is then what RAX
  * must be, and the guest stays on its `syscall`. A host handler that finds RIP in [window, done)
  * moves it to `interrupted`: nothing is done between the test and the system call that could not
- * be done again. The kernel puts RIP back on the `syscall` for a restart: also inside.
+ * be done again. The kernel puts RIP back on the `syscall` for a restart: also inside. From `again`
+ * on it is made once more, after a signal of the VM's own.
  */
         .globl  vm_guest_syscall
         .hidden vm_guest_syscall
@@ -52,6 +53,9 @@ vm_guest_syscall:
         pushq   %r12
         movq    %rdi, %rbx
         movq    %rsi, %r12
+        .globl  vm_syscall_again
+        .hidden vm_syscall_again
+vm_syscall_again:
         movq    0(%rbx), %rax
         movq    8(%rbx), %rdi
         movq    16(%rbx), %rsi

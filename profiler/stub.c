@@ -13,6 +13,7 @@
  */
 #include "profiler/weave.h"
 
+#include "profiler/link.h"
 #include "profiler/lookup.h"
 #include "profiler/pool.h"
 
@@ -28,24 +29,42 @@ typedef struct Stub {
     uint64_t target;
     const uint8_t *code;
     const struct Stub *before; /* the stub that it leads to where the target is another */
-    struct Stub *next;         /* of its site */
+    Exit *site;
+    struct Stub *next; /* of its site */
+    struct Stub *newer;
+    volatile bool is_dead;
 } Stub;
 
 static Exit *sites[SITES];
-static uint32_t n_sites;
+static uint32_t n_sites;             /* numbers ever given */
+static uint16_t spare_number[SITES]; /* those given back */
+static uint32_t n_spare;
+static Stub *oldest, **newest = &oldest; /* all stubs there are, in the order of their making */
+static Stub *spare_stubs;
 static const Op **returns[RETURN_CHUNKS];
-static uint32_t n_returns;
+static uint32_t n_returns = 1;
+
+/* ---- sites and returns ---- */
+
+bool stub_has_numbers(void)
+{
+    enum { MOST_IN_A_TRACE = 2 * PATH_BLOCKS };
+    return SITES - n_sites + n_spare >= MOST_IN_A_TRACE;
+}
 
 bool stub_new_site(Exit *site)
 {
-    if (n_sites == SITES)
+    if (n_spare != 0)
+        site->number = spare_number[--n_spare];
+    else if (n_sites != SITES)
+        site->number = (n_sites++ * SPREAD) & (SITES - 1);
+    else
         return false;
-    site->number = (n_sites++ * SPREAD) & (SITES - 1);
     sites[site->number] = site;
     return true;
 }
 
-uint32_t stub_new_return(const Op *op)
+static uint32_t new_return(const Op *op)
 {
     if (n_returns == RETURN_CHUNKS * RETURN_CHUNK)
         vm_die("too many returns in the code cache", n_returns);
@@ -54,6 +73,13 @@ uint32_t stub_new_return(const Op *op)
         *chunk = vm_alloc(RETURN_CHUNK * sizeof **chunk);
     (*chunk)[n_returns % RETURN_CHUNK] = op;
     return n_returns++;
+}
+
+uint32_t stub_return_number(Block *block)
+{
+    if (block->number == 0)
+        block->number = new_return(block->ops + block->n_slots - 2);
+    return block->number;
 }
 
 const Op *stub_return(uint32_t number)
@@ -65,6 +91,8 @@ Exit *stub_site(uint32_t number)
 {
     return sites[number & (SITES - 1)];
 }
+
+/* ---- stubs ---- */
 
 static uint32_t index_of(const Exit *site, uint64_t pc)
 {
@@ -126,7 +154,20 @@ static void put_stub(Code *code, Stub *stub, const Exit *site, uint32_t counter,
     emit_gs_load(code, R_RCX, AREA_SLOT(rcx));
     if (!site->in_rax)
         emit_gs_load(code, R_RAX, AREA_SLOT(rax));
-    glue_note_link(trace, emit_link(code, trace->code));
+    link_note(trace, emit_link(code, trace->code));
+}
+
+static Stub *new_stub(void)
+{
+    Stub *stub = spare_stubs;
+    if (stub != NULL)
+        spare_stubs = stub->next;
+    else
+        stub = pool_take(sizeof *stub);
+    *stub = (Stub){ 0 };
+    *newest = stub;
+    newest = &stub->newer;
+    return stub;
 }
 
 void stub_install(const Cpu *cpu, Exit *site, const Target *target, Trace *trace)
@@ -135,17 +176,21 @@ void stub_install(const Cpu *cpu, Exit *site, const Target *target, Trace *trace
     const uint8_t *miss = (const uint8_t *)area_slots(cpu)->miss_indirect;
     const Stub *head = *place != miss ? stub_of_entry(*place) : NULL;
     CacheRoom room;
+    if (head != NULL && head->is_dead)
+        head = NULL;
     for (const Stub *stub = site->stubs; stub != NULL; stub = stub->next) {
         if (stub->target == target->pc && leads_to(stub, head)) {
             *place = stub->code;
             return;
         }
     }
-    if (!cache_room((uint64_t)trace->code, 0, STUB_ROOM, &room))
+    if (!cache_room((uint64_t)trace->code, 0, STUB_ROOM, &room) || trace->stale != 0 ||
+        cache_is_leaving(site->field) || (head != NULL && head->is_dead))
         return;
-    Stub *stub = pool_take(sizeof *stub);
+    Stub *stub = new_stub();
     stub->target = target->pc;
     stub->before = head;
+    stub->site = site;
     stub->next = site->stubs;
     uint32_t counter = stub_counter(site, target);
     put_stub(&room.cold, stub, site, counter, trace);
@@ -155,4 +200,62 @@ void stub_install(const Cpu *cpu, Exit *site, const Target *target, Trace *trace
     site->stubs = stub;
     cache_keep(&room, NULL);
     *place = stub->code;
+}
+
+/* ---- emptying an arena ---- */
+
+bool stub_is_dead(const uint8_t *entry)
+{
+    return stub_of_entry(entry)->is_dead;
+}
+
+static bool is_in(const CacheArena *arena, const uint8_t *at)
+{
+    return at >= arena->start && at < arena->end;
+}
+
+/* Live stubs only. */
+static void filter_stubs(Exit *site)
+{
+    for (Stub **at = &site->stubs; *at != NULL;) {
+        if ((*at)->is_dead)
+            *at = (*at)->next;
+        else
+            at = &(*at)->next;
+    }
+}
+
+/* A stub leads to older ones only: one pass finds all that lead to a dead one. */
+void stub_withdraw(const CacheArena *arena)
+{
+    for (Stub *stub = oldest; stub != NULL; stub = stub->newer) {
+        if (stub->is_dead || !(is_in(arena, stub->code) || is_in(arena, stub->site->field) ||
+                               (stub->before != NULL && stub->before->is_dead)))
+            continue;
+        stub->is_dead = true;
+        filter_stubs(stub->site);
+    }
+}
+
+/* No table of any thread leads to the arena's stubs any more, and none of its sites is executed. */
+void stub_finish(const CacheArena *arena)
+{
+    Stub **at = &oldest;
+    while (*at != NULL) {
+        Stub *stub = *at;
+        if (!is_in(arena, stub->code)) {
+            at = &stub->newer;
+            continue;
+        }
+        *at = stub->newer;
+        stub->next = spare_stubs;
+        spare_stubs = stub;
+    }
+    newest = at;
+    for (uint32_t number = 0; number < SITES; number++) {
+        if (sites[number] == NULL || !is_in(arena, sites[number]->field))
+            continue;
+        sites[number] = NULL;
+        spare_number[n_spare++] = (uint16_t)number;
+    }
 }

@@ -13,6 +13,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "profiler/threads.h"
+#include "profiler/evict.h"
 #include "profiler/live.h"
 #include "profiler/maps.h"
 #include "profiler/memory.h"
@@ -141,6 +142,8 @@ void thread_free(Thread *thread)
     os->actions = NULL;
     memory_scratch_free(os->scratch, os->scratch_size);
     os->scratch = NULL;
+    if (vm_keeps_gs(thread->vm))
+        evict_go_out(&thread->cpu);
     __atomic_store_n(&os->in_use, 0, __ATOMIC_RELEASE);
 }
 
@@ -200,6 +203,8 @@ void thread_loop(Thread *thread)
             signals_deliver(thread);
         switch (interp_run(thread)) {
         case RUN_SYSCALL:
+            if (vm_keeps_gs(thread->vm))
+                evict_go_out(&thread->cpu);
             syscall_run(thread);
             break;
         case RUN_VSYSCALL:

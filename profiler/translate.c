@@ -14,8 +14,10 @@
 #include "profiler/translate.h"
 
 #include "profiler/cache_doors.h"
+#include "profiler/evict.h"
 #include "profiler/flow.h"
 #include "profiler/handler.h"
+#include "profiler/link.h"
 #include "profiler/lookup.h"
 #include "profiler/pool.h"
 #include "profiler/weave.h"
@@ -23,9 +25,14 @@
 #include <asm/prctl.h>
 #include <asm/unistd.h>
 
+static bool is_later; /* of make_trace; code_lock is held */
+
 #define COUNT(id) (cpu->counter[(U32)(id)]++)
 
 enum {
+    AGAIN = 16,    /* times that, when it was translated and that was evicted: hot code comes back,
+                      and a cache that is far too small does not translate all the time */
+    LATER = 64,    /* and how often before it is tried again, where the cache had no room */
     PATIENCE = 16, /* executions of a block before it is translated (docs/translate.md) */
     IF_AND_ONE = 0x202,
 };
@@ -64,12 +71,13 @@ void translate_init_thread(Thread *thread)
     Cpu *cpu = &thread->cpu;
     if (area_slots(cpu)->cpu == NULL)
         fill_tables(cpu);
+    evict_note_thread(cpu);
     raw_syscall(__NR_arch_prctl, ARCH_SET_GS, (long)cpu->counter, 0, 0, 0, 0);
 }
 
 /* ---- traces ---- */
 
-static Trace *find_trace(const Block *block, uint32_t from)
+Trace *translate_find(const Block *block, uint32_t from)
 {
     for (Trace *trace = block->traces; trace != NULL; trace = trace->same_head) {
         if (trace->from == from && trace->stale == 0)
@@ -78,35 +86,59 @@ static Trace *find_trace(const Block *block, uint32_t from)
     return NULL;
 }
 
+static TraceNode *spare_nodes;
+
 static void note_trace(Block *block, Trace *trace)
 {
-    TraceNode *node = pool_take(sizeof *node);
+    TraceNode *node = spare_nodes;
+    if (node != NULL)
+        spare_nodes = node->next;
+    else
+        node = pool_take(sizeof *node);
     *node = (TraceNode){ trace, block->through };
     block->through = node;
 }
 
-/* code_lock is held. */
+static void drop_trace(Block *block, const Trace *trace)
+{
+    for (TraceNode **at = &block->through; *at != NULL;) {
+        TraceNode *node = *at;
+        if (node->trace != trace) {
+            at = &node->next;
+            continue;
+        }
+        *at = node->next;
+        node->next = spare_nodes;
+        spare_nodes = node;
+    }
+}
+
+/* NULL: not possible, or (is_later) not now: the cache is being emptied. code_lock is held. */
 static Trace *make_trace(const Cpu *cpu, Block *block, uint32_t from, bool final)
 {
     static Path path;
+    is_later = false;
     if (block->refused || block->stale != 0 || live_is_full() ||
         !trace_choose(cpu, block, final, &path))
         return NULL;
-    Trace *trace = weave_trace(&path, from, final);
+    is_later = !stub_has_numbers() && cache_empty_oldest();
+    Trace *trace = is_later ? NULL : weave_trace(&path, from, final);
     if (trace == NULL) {
-        block->refused = true;
+        is_later |= cache_is_short();
+        block->refused = !is_later;
         return NULL;
     }
     for (uint32_t i = 0; i < path.n; i++)
         note_trace(path.block[i].block, trace);
     trace->same_head = block->traces;
     __atomic_store_n(&block->traces, trace, __ATOMIC_RELEASE);
+    link_open(trace);
     return trace;
 }
 
 const Trace *translate_block(const Cpu *cpu, Block *block)
 {
-    const Trace *trace = find_trace(block, 0);
+    const Trace *trace = translate_find(block, 0);
     return trace != NULL ? trace : make_trace(cpu, block, 0, false);
 }
 
@@ -123,14 +155,15 @@ static void divert_entry(Trace *trace, const uint8_t *target)
     __atomic_store_n(entry, (*entry & kept) | relative << 8 | 0xe9, __ATOMIC_RELEASE);
 }
 
-static void retire(Trace *trace)
+/* `patience`: of the head, which is warm no more. */
+static void retire(Trace *trace, int32_t patience)
 {
     if (trace->stale != 0)
         return;
     divert_entry(trace, trace->way_out);
     Block *head = trace->blocks[0];
     if (trace->from == 0 && head->stale == 0) {
-        head->ops->imm = translate_patience();
+        head->ops->imm = patience;
         __atomic_store_n(&head->ops->run, h_warm, __ATOMIC_RELEASE);
     }
 }
@@ -138,38 +171,59 @@ static void retire(Trace *trace)
 /* What led to `old` leads to `made`, at once or by way of its entry. */
 static void supersede(Trace *old, Trace *made)
 {
-    const uint8_t *target = cache_reach(old->code, made->code);
-    if (target == NULL)
+    if (old->stale != 0 || !emit_reaches(old->code, made->code))
         return;
-    LinkNode *next;
-    for (LinkNode *node = old->links; node != NULL; node = next) {
-        next = node->next;
-        if (!emit_reaches(node->field, made->code))
-            continue;
-        emit_patch(node->field, made->code);
-        node->next = made->links;
-        made->links = node;
-    }
-    old->links = NULL;
-    divert_entry(old, target);
+    divert_entry(old, made->code);
+    link_note(made, (uint8_t *)(uintptr_t)old->code + 1);
+    link_supersede(old, made);
 }
 
-static void promote(Cpu *cpu, const Exit *leave, Block *block)
+/* False: there is no room now. */
+static bool try_promote(const Cpu *cpu, Block *block, uint32_t from)
 {
     vm_lock(&the_vm.code_lock);
-    Trace *old = find_trace(block, leave->counter);
+    is_later = false;
+    Trace *old = translate_find(block, from);
     if (old != NULL && old->visits != 0) {
-        Trace *made = make_trace(cpu, block, leave->counter, true);
+        Trace *made = make_trace(cpu, block, from, true);
         if (made != NULL)
             supersede(old, made);
     }
+    bool done = !is_later;
     vm_unlock(&the_vm.code_lock);
+    return done;
+}
+
+/* The exit that led here is held no more. */
+static void promote(Cpu *cpu, Block *block, uint32_t from)
+{
+    if (try_promote(cpu, block, from))
+        return;
+    evict_say_clear(cpu);
+    try_promote(cpu, block, from);
+}
+
+static void unlist(Block *head, Trace *trace)
+{
+    Trace **at = &head->traces;
+    while (*at != trace && *at != NULL)
+        at = &(*at)->same_head;
+    if (*at != NULL)
+        __atomic_store_n(at, trace->same_head, __ATOMIC_RELEASE);
+}
+
+void translate_withdraw(Trace *trace)
+{
+    retire(trace, translate_patience() * AGAIN);
+    unlist(trace->blocks[0], trace);
+    for (uint32_t i = 0; i < trace->n_blocks; i++)
+        drop_trace(trace->blocks[i], trace);
 }
 
 void translate_forget(const Block *block)
 {
     for (const TraceNode *node = block->through; node != NULL; node = node->next)
-        retire(node->trace);
+        retire(node->trace, translate_patience());
 }
 
 /* ---- records ---- */
@@ -184,7 +238,9 @@ static HANDLER(h_enter_trace)
 {
     if (UNLIKELY(cpu->pending != 0))
         return h_pending(cpu, op, fa, fb, kind);
-    const Trace *trace = find_trace(block_of_first(op), 0);
+    if (UNLIKELY(evict_is_due(cpu)))
+        evict_say_clear(cpu);
+    const Trace *trace = translate_find(block_of_first(op), 0);
     if (UNLIKELY(trace == NULL))
         NEXT(1);
     U64 raw = flags_raw(kind, fa, fb);
@@ -193,15 +249,31 @@ static HANDLER(h_enter_trace)
     return cache_enter(cpu, trace->code, flags);
 }
 
-static __attribute__((noinline)) void warm_up(const Cpu *cpu, Block *block)
+/* False: there is no room now. */
+static bool try_warm_up(const Cpu *cpu, Block *block)
 {
     vm_lock(&the_vm.code_lock);
     Op *first = block->ops;
+    is_later = false;
     if (first->run == h_warm) {
         bool made = translate_block(cpu, block) != NULL;
-        __atomic_store_n(&first->run, made ? h_enter_trace : h_cold, __ATOMIC_RELEASE);
+        if (is_later)
+            first->imm = LATER;
+        else
+            __atomic_store_n(&first->run, made ? h_enter_trace : h_cold, __ATOMIC_RELEASE);
     }
+    bool done = !is_later;
     vm_unlock(&the_vm.code_lock);
+    return done;
+}
+
+/* Records are being executed: nothing of the cache is held. */
+static __attribute__((noinline)) void warm_up(Cpu *cpu, Block *block)
+{
+    if (try_warm_up(cpu, block))
+        return;
+    evict_say_clear(cpu);
+    try_warm_up(cpu, block);
 }
 
 /* Threads may lose a count to each other: patience is no exact thing. */
@@ -228,7 +300,7 @@ static const Op *inside_block(const Op *first)
 /* The trace that begins where a call returned to. code_lock is held. */
 static Trace *landing_trace(const Cpu *cpu, Block *block, uint32_t from)
 {
-    Trace *trace = find_trace(block, from);
+    Trace *trace = translate_find(block, from);
     bool warm =
         block->ops->run == h_enter_trace || (block->ops->run == h_warm && block->ops->imm <= 1);
     if (trace == NULL && warm) {
@@ -242,12 +314,9 @@ static void link_exit(const Cpu *cpu, const Exit *leave, Block *block)
 {
     vm_lock(&the_vm.code_lock);
     Trace *trace = leave->kind == EXIT_LANDING ? landing_trace(cpu, block, leave->counter)
-                                               : find_trace(block, 0);
-    const uint8_t *target = trace != NULL ? cache_reach(leave->field, trace->code) : NULL;
-    if (target != NULL) {
-        emit_patch(leave->field, target);
-        glue_note_link(trace, leave->field);
-    }
+                                               : translate_find(block, 0);
+    if (trace != NULL && leave->field != NULL && !cache_is_leaving(leave->field))
+        link_lead(leave->field, trace, leave->target, trace->from);
     vm_unlock(&the_vm.code_lock);
 }
 
@@ -266,7 +335,7 @@ static __attribute__((noinline)) const Op *follow(Cpu *cpu, const Exit *leave)
     if (!real)
         return to;
     if (leave->kind == EXIT_PROMOTE)
-        promote(cpu, leave, block_of_first(to));
+        promote(cpu, block_of_first(to), leave->counter);
     else
         link_exit(cpu, leave, block_of_first(to));
     return cpu->pending != 0 ? inside_block(to) : to;
@@ -310,8 +379,8 @@ static __attribute__((noinline)) const Op *find_missed(Cpu *cpu, uint64_t pc, ui
     if (target == NULL || to->run != h_enter_trace)
         return to;
     vm_lock(&the_vm.code_lock);
-    Trace *trace = find_trace(block_of_first(to), 0);
-    if (trace != NULL)
+    Trace *trace = translate_find(block_of_first(to), 0);
+    if (trace != NULL && !cache_is_leaving(site->field))
         stub_install(cpu, site, target, trace);
     vm_unlock(&the_vm.code_lock);
     return to;

@@ -80,6 +80,10 @@ int32_t translate_patience(void);
  * cannot be translated. code_lock is held.
  */
 const Trace *translate_block(const Cpu *cpu, Block *block);
+/* The trace with this head that is entered by way of `from`; NULL: none. */
+Trace *translate_find(const Block *block, uint32_t from);
+/* The trace's arena is emptied: it is nobody's any more. code_lock is held. */
+void translate_withdraw(Trace *trace);
 /* A block was forgotten: traces through it are left at their entry. code_lock is held. */
 void translate_forget(const Block *block);
 /* `rip` is in the cache, or in the assembly that enters it. Async-signal-safe, takes no lock. */

@@ -153,6 +153,7 @@ typedef struct VmOptions {
     struct BurstPort *burst; /* burst mode: where the injector and the core meet; NULL: a VM */
     bool no_follow;
     bool is_child;
+    uint64_t cache_bytes;       /* bound of the code cache; 0: its own (cache.c) */
     AddressLimit address_space; /* RLIMIT_AS as the guest sees it (limit_calls.c) */
 } VmOptions;
 

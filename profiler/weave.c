@@ -14,7 +14,7 @@
 
 #include "profiler/flags.h"
 #include "profiler/forms.h"
-#include "profiler/pool.h"
+#include "profiler/link.h"
 
 #include <Zydis/Mnemonic.h>
 
@@ -167,7 +167,7 @@ static uint64_t path_target(const Path *path, const PathBlock *at)
 static void exit_to_record(Weave *w, uint32_t i)
 {
     const PathBlock *at = &w->path->block[i];
-    Exit *leave = glue_exit(EXIT_RECORD, at->block->pc + at->block->size);
+    Exit *leave = glue_exit(w->pool, EXIT_RECORD, at->block->pc + at->block->size);
     leave->op = at->block->ops + at->block->n_slots - 2;
     TracePoint *point = glue_point(w, w->hot, i, at->n - 1, true);
     glue_reload(w, w->hot, SPILLED_RAX | SPILLED_RCX);
@@ -260,15 +260,10 @@ static const uint8_t *way_out(Weave *w)
     const Block *head = w->path->block[0].block;
     uint32_t from = w->trace->from;
     const uint8_t *start = w->cold->at;
-    Exit *leave = glue_exit(from != 0 ? EXIT_LANDING : EXIT_TO, head->pc);
+    Exit *leave = glue_exit(w->pool, from != 0 ? EXIT_LANDING : EXIT_TO, head->pc);
     leave->field = w->start + 1;
     leave->counter = from;
-    if (from != 0) {
-        emit_count(w->cold, from, R_RCX);
-        emit_gs_load(w->cold, R_RCX, AREA_SLOT(rcx));
-        emit_gs_load(w->cold, R_RAX, AREA_SLOT(rax));
-    }
-    glue_leave(w->cold, leave);
+    glue_leave_entry(w->cold, leave);
     return start;
 }
 
@@ -276,7 +271,7 @@ static const uint8_t *way_out(Weave *w)
 static void count_entry(Weave *w)
 {
     Code *code = w->hot;
-    Exit *leave = glue_exit(EXIT_PROMOTE, w->path->block[0].block->pc);
+    Exit *leave = glue_exit(w->pool, EXIT_PROMOTE, w->path->block[0].block->pc);
     bool landed = w->trace->from != 0;
     leave->counter = w->trace->from;
     if (!landed)
@@ -318,9 +313,9 @@ static void weave_all(Weave *w)
         glue_side_exit(w, &w->side[i]);
 }
 
-static void *copy_of(const void *from, size_t size)
+static void *copy_of(Pool *pool, const void *from, size_t size)
 {
-    uint8_t *to = pool_take(size);
+    uint8_t *to = pool_take_from(pool, size);
     for (size_t i = 0; i < size; i++)
         to[i] = ((const uint8_t *)from)[i];
     return to;
@@ -340,11 +335,11 @@ static void fill_trace(const Weave *w, const CacheRoom *room, const uint8_t *col
     trace->cold_size = (uint32_t)(room->cold.at - cold);
     trace->n_blocks = w->path->n;
     trace->n_points = w->n_points;
-    trace->blocks = copy_of(blocks, w->path->n * sizeof blocks[0]);
-    trace->taken = copy_of(taken, w->path->n * sizeof taken[0]);
-    trace->left = copy_of(w->left, w->path->n * sizeof w->left[0]);
-    trace->passed = copy_of(w->passed, w->path->n * sizeof w->passed[0]);
-    trace->points = copy_of(w->point, w->n_points * sizeof w->point[0]);
+    trace->blocks = copy_of(w->pool, blocks, w->path->n * sizeof blocks[0]);
+    trace->taken = copy_of(w->pool, taken, w->path->n * sizeof taken[0]);
+    trace->left = copy_of(w->pool, w->left, w->path->n * sizeof w->left[0]);
+    trace->passed = copy_of(w->pool, w->passed, w->path->n * sizeof w->passed[0]);
+    trace->points = copy_of(w->pool, w->point, w->n_points * sizeof w->point[0]);
 }
 
 Trace *weave_trace(const Path *path, uint32_t from, bool final)
@@ -362,7 +357,8 @@ Trace *weave_trace(const Path *path, uint32_t from, bool final)
     w.flags_lost = from == 0 && path->block[0].block->flags_dead;
     w.failed = false;
     w.n_points = w.n_sums = w.n_side = 0;
-    w.trace = pool_take(sizeof *w.trace);
+    w.pool = &room.arena->pool;
+    w.trace = pool_take_from(w.pool, sizeof *w.trace);
     w.trace->code = w.start;
     w.trace->from = from;
     w.trace->visits = final ? 0 : live_new_counters(1);
@@ -370,8 +366,11 @@ Trace *weave_trace(const Path *path, uint32_t from, bool final)
         w.left[i] = 0;
     count_path(&w, from);
     weave_all(&w);
-    if (w.failed)
+    if (w.failed) {
+        link_drop_fields(w.start, room.hot.at);
+        link_drop_fields(cold, room.cold.at);
         return NULL;
+    }
     for (uint32_t i = 0; i < w.n_sums; i++)
         live_add_sum(w.sum[i]);
     fill_trace(&w, &room, cold);

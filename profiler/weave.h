@@ -9,7 +9,7 @@
 #include "profiler/cache.h"
 #include "profiler/trace.h"
 
-/* Why translated code was left, and how it goes on. Lives as long as the cache. */
+/* Why translated code was left, and how it goes on. Lives as long as its code. */
 typedef enum ExitKind {
     EXIT_TO,      /* to guest address `target`, by the jump at `field`, which can be linked */
     EXIT_RECORD,  /* to the record `op`, which does the rest of its block */
@@ -20,7 +20,8 @@ typedef enum ExitKind {
 
 typedef struct Exit {
     uint64_t target;
-    uint8_t *field; /* the 4 bytes of the jump's relative target; NULL: it cannot be linked */
+    uint8_t *field; /* the 4 bytes of the jump's relative target; NULL: it cannot be linked. SITE:
+                       where its code is */
     const Op *op;   /* RECORD, SITE */
     ExitKind kind;
     uint32_t counter;   /* LANDING: of the edge. SITE: of the transfers whose target has no stub */
@@ -59,6 +60,7 @@ typedef struct CallCells {
 typedef struct Weave {
     const Path *path;
     Trace *trace;
+    Pool *pool; /* for what lives as long as the trace */
     Code *hot, *cold;
     uint8_t *start;
     uint32_t passed[PATH_BLOCKS];
@@ -84,9 +86,9 @@ Trace *weave_trace(const Path *path, uint32_t from, bool final);
 
 /* The exit's jump to the VM, at which `code` goes on. */
 void glue_leave(Code *code, const Exit *leave);
-Exit *glue_exit(ExitKind kind, uint64_t target);
-/* `field` is the relative target of a jump to `trace`. */
-void glue_note_link(Trace *trace, uint8_t *field);
+/* The same where the state is that of a trace's entry: `counter` is Trace.from. */
+void glue_leave_entry(Code *code, const Exit *leave);
+Exit *glue_exit(Pool *pool, ExitKind kind, uint64_t target);
 /* A counter for one way out of block `i`, whose edges these are (0: none). */
 uint32_t glue_exit_counter(Weave *w, uint32_t i, uint32_t edge, uint32_t other_edge);
 /* Goes on at `target`, counted. */
@@ -110,11 +112,18 @@ void glue_end_point(Weave *w, const Code *code, TracePoint *point);
 /* Gives an indirect branch its number. False: there are too many. */
 bool stub_new_site(Exit *site);
 Exit *stub_site(uint32_t number);
-/* The same for a return's record; their numbers are other ones, and many. */
-uint32_t stub_new_return(const Op *op);
+/* The same for a block's return, whose number lasts; returns have numbers of their own. */
+uint32_t stub_return_number(Block *block);
 const Op *stub_return(uint32_t number);
-/* Makes `target` lead on from `site` for this thread, to `trace`. code_lock is held.
- */
+/* There are numbers for the sites of a trace. */
+bool stub_has_numbers(void);
+/* The stub whose entry this is leads nowhere: its site, its code, or one that it leads to is gone.
+ * No lock. */
+bool stub_is_dead(const uint8_t *entry);
+/* The arena is emptied: stubs and sites in it. */
+void stub_withdraw(const CacheArena *arena);
+void stub_finish(const CacheArena *arena);
+/* Makes `target` lead on from `site` for this thread, to `trace`. code_lock is held. */
 void stub_install(const Cpu *cpu, Exit *site, const Target *target, Trace *trace);
 
 #endif
