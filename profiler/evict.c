@@ -11,6 +11,8 @@
 #include "profiler/evict.h"
 
 #include "profiler/link.h"
+#include "profiler/signals.h"
+#include "profiler/tail.h"
 #include "profiler/thread.h"
 #include "profiler/weave.h"
 
@@ -20,7 +22,8 @@
 enum {
     REQUEST_CODE = -0x5e1f, /* si_code */
     REQUEST_EVERY = 16,     /* attempts to find room */
-    MOST_LEFT = 8,          /* arenas that a thread missed: beyond, its tables are emptied */
+    GREG_RAX = 13,
+    MOST_LEFT = 8, /* arenas that a thread missed: beyond, its tables are emptied */
 };
 
 volatile uint64_t evict_epoch;
@@ -184,9 +187,17 @@ void evict_hurry(CacheArena *arena)
     }
 }
 
-bool evict_is_request(const uint64_t *info)
+bool evict_is_request(Thread *thread, const uint64_t *info, int64_t *host_gregs)
 {
-    return ((const int32_t *)(const void *)info)[2] == REQUEST_CODE;
+    if (((const int32_t *)(const void *)info)[2] != REQUEST_CODE)
+        return false;
+    uint64_t rip = (uint64_t)host_gregs[GREG_RIP];
+    if (interp_owns(rip))
+        thread->cpu.pending = 1;
+    else if ((const char *)rip == vm_syscall_done && host_gregs[GREG_RAX] == -EINTR &&
+             thread->cpu.pending == 0)
+        host_gregs[GREG_RIP] = (int64_t)vm_syscall_again;
+    return true;
 }
 
 void evict_finish(CacheArena *arena)

@@ -48,7 +48,9 @@ bool evict_is_left(const CacheArena *arena);
 void evict_hurry(CacheArena *arena);
 void evict_finish(CacheArena *arena);
 
-/* What evict_hurry sends: `info` is a siginfo of SIGTRAP. Async-signal-safe. */
-bool evict_is_request(const uint64_t *info);
+/* From the host's handler of SIGTRAP: it is what evict_hurry sends. Then the cache is to be left if
+ * it was interrupted; the interpreter will be, and a system call that it cut short is made again.
+ */
+bool evict_is_request(Thread *thread, const uint64_t *info, int64_t *host_gregs);
 
 #endif

@@ -208,24 +208,13 @@ static void leave_cache(Thread *thread, HostContext *context)
         resume_at_loop(thread, context);
 }
 
-static bool is_step(const Thread *thread, int signal, const uint64_t *info)
+static bool is_step(Thread *thread, int signal, const uint64_t *info, int64_t *gregs)
 {
     enum { SINGLE_STEP = 2 };
-    return thread->os->stepping && signal == SIGNAL_TRAP && code_of(info) == SINGLE_STEP;
-}
-
-/* The thread is to leave the code cache for a moment. In a system call it has: that is made again.
- */
-static void come_out(Thread *thread, HostContext *context)
-{
-    uint64_t rip = (uint64_t)context->gregs[GREG_RIP];
-    if (translate_owns(rip) && !thread->os->stepping)
-        leave_cache(thread, context);
-    else if (interp_owns(rip))
-        thread->cpu.pending = 1;
-    else if ((const char *)rip == vm_syscall_done && context->gregs[GREG_RAX] == -EINTR &&
-             thread->cpu.pending == 0)
-        context->gregs[GREG_RIP] = (int64_t)vm_syscall_again;
+    if (signal != SIGNAL_TRAP)
+        return false;
+    return evict_is_request(thread, info, gregs) ||
+           (thread->os->stepping && code_of(info) == SINGLE_STEP);
 }
 
 static void host_handler(int signal, const uint64_t *info, HostContext *context)
@@ -235,15 +224,11 @@ static void host_handler(int signal, const uint64_t *info, HostContext *context)
     if (signal == SIGNAL_SEGV && raised_by_fault(signal, info) &&
         guard_fault(info[INFO_ADDRESS], (uint64_t)context->gregs[GREG_ERR]))
         return;
-    if (signal == SIGNAL_TRAP && evict_is_request(info)) {
-        come_out(thread, context);
-        return;
-    }
     if (is_watched_write(signal, info, context)) {
         write_again(thread, context);
         return;
     }
-    if (is_step(thread, signal, info)) {
+    if (is_step(thread, signal, info, context->gregs)) {
         leave_cache(thread, context);
         return;
     }
