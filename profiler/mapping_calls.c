@@ -1,5 +1,6 @@
 /*
- * mapping_calls.c: brk, mmap, munmap, mprotect, mremap, madvise.
+ * mapping_calls.c: brk, mmap, munmap, mprotect, mremap, madvise, shmat, shmdt,
+ * remap_file_pages, mseal.
  *
  * Calls that touch no code and none of the VM go straight to the kernel. Those that do run under
  * the lock of the table of code, and decoded code is forgotten afterwards. What would harm the VM
@@ -18,7 +19,9 @@
 
 #include <asm/errno.h>
 #include <asm/unistd.h>
+#include <linux/ipc.h>
 #include <linux/mman.h>
+#include <linux/shm.h>
 
 static struct {
     volatile uint32_t lock;
@@ -224,4 +227,61 @@ CallFate call_madvise(Thread *thread, Call *call)
     if (!maps_touch_code(start, end))
         return syscall_pass(thread, call);
     return pass_changing(thread, call, (uint64_t[4]){ start, end, 0, 0 }, GUARDS_STAY);
+}
+
+/* ---- shared segments of System V ------------------------------------------------------------ */
+
+/* Bytes of a segment; 0: there is none, as the kernel will say. */
+static uint64_t segment_size(uint64_t id)
+{
+    struct shmid64_ds about;
+    return raw_syscall(__NR_shmctl, (long)id, IPC_STAT, (long)&about, 0, 0, 0) == 0
+               ? about.shm_segsz
+               : 0;
+}
+
+/* What is attached at an address of the kernel's choice is found when it is first jumped to. */
+CallFate call_shmat(Thread *thread, Call *call)
+{
+    uint64_t start = page_down(call->arg[1]);
+    uint64_t end = start + page_up(segment_size(call->arg[0]));
+    if (start != 0 && memory_is_vm(start, end))
+        return refuse(call, ENOMEM);
+    if (start == 0 || !maps_touch_code(start, end))
+        return syscall_pass(thread, call);
+    return pass_changing(thread, call, (uint64_t[4]){ start, end, 0, 0 }, GUARDS_END);
+}
+
+CallFate call_shmdt(Thread *thread, Call *call)
+{
+    CodeMap map;
+    if (!map_find_code(call->arg[0], &map))
+        return syscall_pass(thread, call);
+    return pass_changing(thread, call, (uint64_t[4]){ map.start, map.end, 0, 0 }, GUARDS_END);
+}
+
+/* ---- calls without which the VM would not see text ------------------------------------------ */
+
+static CallFate change_in_place(Thread *thread, Call *call, int64_t code)
+{
+    uint64_t start = page_down(call->arg[0]);
+    uint64_t end = page_up(call->arg[0] + call->arg[1]);
+    if (memory_is_vm(start, end))
+        return refuse(call, code);
+    if (!maps_touch_code(start, end))
+        return syscall_pass(thread, call);
+    return pass_changing(thread, call, (uint64_t[4]){ start, end, 0, 0 }, GUARDS_READ);
+}
+
+/* What the mapping shows of its file changes. */
+CallFate call_remap_file_pages(Thread *thread, Call *call)
+{
+    return change_in_place(thread, call, EINVAL);
+}
+
+/* The protections of what is sealed are the guest's from here on, the VM cannot change them either.
+ */
+CallFate call_mseal(Thread *thread, Call *call)
+{
+    return change_in_place(thread, call, ENOMEM);
 }

@@ -20,5 +20,9 @@ CallFate call_munmap(Thread *thread, Call *call);
 CallFate call_mprotect(Thread *thread, Call *call);
 CallFate call_mremap(Thread *thread, Call *call);
 CallFate call_madvise(Thread *thread, Call *call);
+CallFate call_shmat(Thread *thread, Call *call);
+CallFate call_shmdt(Thread *thread, Call *call);
+CallFate call_remap_file_pages(Thread *thread, Call *call);
+CallFate call_mseal(Thread *thread, Call *call);
 
 #endif

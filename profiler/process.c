@@ -74,13 +74,8 @@ static const char *after_own_number(const char *text)
     return own ? at : NULL;
 }
 
-bool process_is_own(uint64_t path, const char *entry)
+bool process_owns_path(const char *text, const char *entry)
 {
-    enum { LONGEST = 80 };
-    char text[LONGEST];
-    if (!guest_readable(path, 1) || *(const char *)path != '/' ||
-        guest_read_string(text, sizeof text, path) < 0)
-        return false;
     const char *rest = text_after(text, "/proc/");
     if (rest == NULL)
         return false;
@@ -92,9 +87,19 @@ bool process_is_own(uint64_t path, const char *entry)
     if (after == NULL)
         return false;
     const char *task = text_after(after, "/task/");
-    if (task != NULL && (after = after_own_number(task)) == NULL)
-        return false;
+    if (task != NULL) { /* any of its threads */
+        text_parse(&task, 10);
+        after = task;
+    }
     return text_equal(after, entry);
+}
+
+bool process_is_own(uint64_t path, const char *entry)
+{
+    enum { LONGEST = 80 };
+    char text[LONGEST];
+    return guest_readable(path, 1) && *(const char *)path == '/' &&
+           guest_read_string(text, sizeof text, path) >= 0 && process_owns_path(text, entry);
 }
 
 /* ---- fork --------------------------------------------------------------------------------- */
@@ -222,7 +227,7 @@ void process_end(Thread *thread, uint64_t status)
 {
     const VmOptions *options = &thread->vm->options;
     if (thread->os->borrowed)
-        thread_exit(thread, status);
+        thread_exit_borrowed(thread, status);
     signals_hold(thread);
     live_mark(LIVE_ENDED, true);
     write_model(thread->vm);

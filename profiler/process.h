@@ -14,6 +14,8 @@ void process_set_exe(const char *path);
 const char *process_exe(void);
 /* The guest string at `path` names this entry ("/exe") of this process's folder in /proc. */
 bool process_is_own(uint64_t path, const char *entry);
+/* The same of a host string. */
+bool process_owns_path(const char *path, const char *entry);
 
 /* Every lock of the VM, so that what is copied or stopped meanwhile holds none. */
 void process_lock_all(Thread *thread);

@@ -118,12 +118,13 @@ vm_clone:
         hlt
         .size   vm_clone, .-vm_clone
 
-/* vm_exit_thread(volatile uint32_t *in_use, long status): all signals are blocked. */
+/* vm_exit_thread(volatile uint32_t *in_use, long status, long number): exit or exit_group; all signals
+ * are blocked. */
         .globl  vm_exit_thread
         .hidden vm_exit_thread
         .type   vm_exit_thread, @function
 vm_exit_thread:
-        movl    $__NR_exit, %eax
+        movq    %rdx, %rax
         movl    $0, (%rdi)
         movq    %rsi, %rdi
         syscall

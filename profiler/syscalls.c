@@ -15,6 +15,7 @@
 #include "profiler/memory.h"
 #include "profiler/process.h"
 #include "profiler/ptrace_calls.h"
+#include "profiler/self_memory.h"
 #include "profiler/sigmask.h"
 #include "profiler/signals.h"
 #include "profiler/text.h"
@@ -172,6 +173,8 @@ static CallFate open_path(Thread *thread, Call *call, int argument)
     CallFate fate = pass_path(thread, call, argument);
     if (fate == CALL_DONE && lists_maps && call->result >= 0)
         maps_view_replace(call->result);
+    if (fate == CALL_DONE && call->result >= 0)
+        self_memory_opened(given);
     return fate;
 }
 
@@ -303,6 +306,10 @@ static CallFate call_set_root(Thread *thread, Call *call)
     return change_user(thread, call, LIVE_SAME_USER);
 }
 
+#ifndef __NR_mseal
+#define __NR_mseal 462 /* Linux 6.10 */
+#endif
+
 /* ---- the table ---------------------------------------------------------------------------- */
 
 /* Every system call that does not simply pass, and why not. docs/vm.md shows this list. */
@@ -325,6 +332,10 @@ static CallFate call_set_root(Thread *thread, Call *call)
     X(pkey_mprotect,     call_mprotect,      "may make code, or hit the VM")                 \
     X(mremap,            call_mremap,        "may move code, or hit the VM")                 \
     X(madvise,           call_madvise,       "may drop code, or hit the VM")                 \
+    X(shmat,             call_shmat,         "may cover code, or hit the VM")                \
+    X(shmdt,             call_shmdt,         "may drop code")                                \
+    X(remap_file_pages,  call_remap_file_pages, "may change code, or hit the VM")            \
+    X(mseal,             call_mseal,         "text could not be opened any more")            \
     X(mlock,             call_mlock,         "text is closed to the guest's reads")          \
     X(mlock2,            call_mlock,         "text is closed to the guest's reads")          \
     X(clone,             call_clone,         "the child needs a VM thread or a live file")   \
@@ -376,6 +387,8 @@ static CallFate run(Thread *thread, Call *call)
     uint64_t number = (uint64_t)call->number;
     if (number < N_CALLS && handler_of[number] != NULL)
         return handler_of[number](thread, call);
+    if (self_memory_takes(call))
+        return self_memory_call(thread, call);
     return syscall_pass(thread, call);
 }
 

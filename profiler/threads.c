@@ -41,7 +41,7 @@ enum {
 
 void vm_enter(void *stack_top, void (*run)(Thread *), Thread *argument)
     __attribute__((noreturn, visibility("hidden")));
-void vm_exit_thread(volatile uint32_t *in_use, uint64_t status)
+void vm_exit_thread(volatile uint32_t *in_use, uint64_t status, int64_t number)
     __attribute__((noreturn, visibility("hidden")));
 
 typedef struct CloneCall {
@@ -268,7 +268,7 @@ static Thread *make_child(Thread *parent, uint64_t flags, uint64_t stack)
     } else {
         os->actions = signals_copy_table(parent->os->actions, (flags & CLONE_CLEAR_SIGHAND) != 0);
     }
-    os->borrowed = (flags & CLONE_THREAD) == 0;
+    os->borrowed = (flags & CLONE_THREAD) == 0 || parent->os->borrowed;
     os->vfork_child = (flags & CLONE_VFORK) != 0;
     return child;
 }
@@ -291,10 +291,11 @@ long thread_clone(Thread *thread, const Call *call, uint64_t flags, uint64_t chi
         host.arg[0] = call->number == __NR_vfork ? flags : call->arg[0];
         host.arg[1] = stack;
     }
-    if ((flags & CLONE_THREAD) != 0)
+    bool counts = !child->os->borrowed;
+    if (counts)
         __atomic_add_fetch(&threads.n_running, 1, __ATOMIC_RELAXED);
     long result = vm_clone(&host);
-    if (result < 0 && (flags & CLONE_THREAD) != 0)
+    if (result < 0 && counts)
         __atomic_sub_fetch(&threads.n_running, 1, __ATOMIC_RELAXED);
     if (result < 0 || (flags & CLONE_VFORK) != 0)
         thread_free(child);
@@ -302,14 +303,24 @@ long thread_clone(Thread *thread, const Call *call, uint64_t flags, uint64_t chi
     return result;
 }
 
-void thread_exit(Thread *thread, uint64_t status)
+__attribute__((noreturn)) static void leave_by(Thread *thread, int64_t number, uint64_t status)
 {
     ThreadOs *os = thread->os;
     signals_hold(thread);
     if (os->vfork_child) /* its parent frees the slot */
         for (;;)
-            raw_syscall(__NR_exit, (long)status, 0, 0, 0, 0, 0);
+            raw_syscall(number, (long)status, 0, 0, 0, 0, 0);
     signals_drop_table(os->actions);
     os->actions = NULL;
-    vm_exit_thread(&os->in_use, status);
+    vm_exit_thread(&os->in_use, status, number);
+}
+
+void thread_exit(Thread *thread, uint64_t status)
+{
+    leave_by(thread, __NR_exit, status);
+}
+
+void thread_exit_borrowed(Thread *thread, uint64_t status)
+{
+    leave_by(thread, __NR_exit_group, status);
 }

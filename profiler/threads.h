@@ -22,6 +22,8 @@ __attribute__((noreturn)) void thread_loop(Thread *thread);
 long thread_clone(Thread *thread, const Call *call, uint64_t flags, uint64_t child_stack);
 /* SYS_exit of a thread that is not the process's last. */
 __attribute__((noreturn)) void thread_exit(Thread *thread, uint64_t status);
+/* SYS_exit_group in a process whose memory is another's: that one goes on. */
+__attribute__((noreturn)) void thread_exit_borrowed(Thread *thread, uint64_t status);
 /* `thread` is about to end. True: it is the last of its process. */
 bool threads_leave(const Thread *thread);
 /* No other thread runs in this memory: neither of this process nor of another. */

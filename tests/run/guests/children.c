@@ -49,19 +49,20 @@ static void on_child(int signal)
     (void)signal;
 }
 
-int main(int argc, char **argv)
+/* What a program that was executed again says of what it inherited. */
+static int executed_again(int argc, char **argv)
 {
-    if (argc > 1 && strcmp(argv[1], "again") == 0) {
-        sigset_t mask;
-        struct sigaction act;
-        sigprocmask(SIG_SETMASK, NULL, &mask);
-        sigaction(SIGUSR1, NULL, &act);
-        printf("again: %s usr2 blocked %d usr1 ignored %d\n", argv[2], sigismember(&mask, SIGUSR2),
-               act.sa_handler == SIG_IGN);
-        return argc;
-    }
-    setvbuf(stdout, NULL, _IOFBF, 4096);
-    signal(SIGCHLD, on_child);
+    sigset_t mask;
+    struct sigaction act;
+    sigprocmask(SIG_SETMASK, NULL, &mask);
+    sigaction(SIGUSR1, NULL, &act);
+    printf("again: %s usr2 blocked %d usr1 ignored %d\n", argv[2], sigismember(&mask, SIGUSR2),
+           act.sa_handler == SIG_IGN);
+    return argc;
+}
+
+static void sharing_memory(void)
+{
     static volatile int shared;
     pid_t child = vfork();
     if (child == 0) {
@@ -82,7 +83,10 @@ int main(int argc, char **argv)
     report("spawn", child);
     printf("spawn of nothing %d\n",
            posix_spawn(&child, "/nonexistent", NULL, NULL, spawn_argv, environ));
+}
 
+static void scripts(void)
+{
     write_file("one.sh", "#!/bin/sh\necho script $0 $1\nexit 6\n", 0755);
     write_file("two.sh", "#! ./one.sh  an argument \n", 0755);
     write_file("noexec.sh", "#!/bin/sh\n", 0644);
@@ -103,15 +107,19 @@ int main(int argc, char **argv)
     run("its interpreter is a script open for writing", "./two.sh", args);
     close(busy);
     run("closed again", "./two.sh", args);
-    signal(SIGUSR1, SIG_IGN);
+}
+
+static void itself(void)
+{
     sigset_t set;
+    signal(SIGUSR1, SIG_IGN);
     sigemptyset(&set);
     sigaddset(&set, SIGUSR2);
     sigprocmask(SIG_BLOCK, &set, NULL);
     char *const again[] = { "me", "again", "proc", NULL };
     run("/proc/self/exe", "/proc/self/exe", again);
     fflush(stdout);
-    child = fork();
+    pid_t child = fork();
     if (child == 0) {
         int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
         char *const by_fd[] = { "me", "again", "fd", NULL };
@@ -119,20 +127,36 @@ int main(int argc, char **argv)
         _exit(errno);
     }
     report("fexecve", child);
+}
+
+static void forks(void)
+{
     fflush(stdout);
     for (int i = 0; i < 10; i++) {
-        child = fork();
+        pid_t child = fork();
         if (child == 0)
             _exit(i);
         report("fork", child);
     }
-    child = fork();
+    pid_t child = fork();
     if (child == 0)
         abort();
     report("abort", child);
+}
+
+int main(int argc, char **argv)
+{
+    char line[64] = "";
+    if (argc > 1 && strcmp(argv[1], "again") == 0)
+        return executed_again(argc, argv);
+    setvbuf(stdout, NULL, _IOFBF, 4096);
+    signal(SIGCHLD, on_child);
+    sharing_memory();
+    scripts();
+    itself();
+    forks();
     printf("system %d\n", system("exit 5") >> 8);
     FILE *pipe = popen("echo from a pipe", "r");
-    char line[64] = "";
     if (fgets(line, sizeof line, pipe) == NULL)
         return 1;
     printf("popen %s", line);

@@ -43,12 +43,12 @@ static void arm(long first_us, long every_us)
     setitimer(ITIMER_REAL, &timer, NULL);
 }
 
-int main(void)
+static void interrupted_and_restarted(void)
 {
-    int fd[2];
+    int fd[2], status;
     char byte;
     if (pipe(fd) != 0)
-        return 1;
+        return;
     install(SIGALRM, on_alarm, 0);
     arm(20000, 0);
     ssize_t got = read(fd[0], &byte, 1);
@@ -58,28 +58,30 @@ int main(void)
     pid_t child = fork();
     if (child == 0) {
         usleep(100000);
-        return write(fd[1], "x", 1) != 1;
+        _exit(write(fd[1], "x", 1) != 1);
     }
     arm(10000, 10000);
     got = read(fd[0], &byte, 1);
     arm(0, 0);
-    int status;
     waitpid(child, &status, 0);
     printf("restarted read %zd %c alarms %d child %d\n", got, byte, alarms > 3, status);
+}
 
+static void never_restarted(void)
+{
     struct timespec long_sleep = { 5, 0 }, rest;
     arm(20000, 0);
     int slept = nanosleep(&long_sleep, &rest);
     printf("nanosleep %d %s rest %ld\n", slept, strerror(errno), (long)rest.tv_sec);
     arm(20000, 0);
     printf("poll %d %s\n", poll(NULL, 0, 5000), strerror(errno));
+}
 
-    sigset_t block, old, none;
-    sigemptyset(&block);
-    sigaddset(&block, SIGUSR1);
-    sigaddset(&block, SIGALRM);
-    install(SIGUSR1, on_user, 0);
-    sigprocmask(SIG_BLOCK, &block, &old);
+/* SIGUSR1 and SIGALRM are blocked, and let in for the time of a wait. */
+static void with_a_mask(void)
+{
+    sigset_t none;
+    struct timespec limit = { 3, 0 };
     raise(SIGUSR1);
     printf("blocked %d\n", users);
     sigemptyset(&none);
@@ -91,38 +93,59 @@ int main(void)
     printf("ppoll %d %s in handler: chld %d alrm %d usr1 %d\n", suspended, strerror(errno),
            sigismember(&seen, SIGCHLD), sigismember(&seen, SIGALRM), sigismember(&seen, SIGUSR1));
     arm(20000, 0);
-    struct timespec limit = { 3, 0 };
     suspended = pselect(0, NULL, NULL, NULL, &limit, &none);
     printf("pselect %d %s\n", suspended, strerror(errno));
     sigprocmask(SIG_SETMASK, NULL, &seen);
     printf("after: usr1 %d alrm %d chld %d\n", sigismember(&seen, SIGUSR1),
            sigismember(&seen, SIGALRM), sigismember(&seen, SIGCHLD));
+}
 
-    raise(SIGUSR1);
+static void waited_for(void)
+{
     siginfo_t info;
-    sigemptyset(&block);
-    sigaddset(&block, SIGUSR1);
-    int waited = sigwaitinfo(&block, &info);
-    printf("sigwaitinfo %d code %d\n", waited, info.si_code);
+    sigset_t user;
     struct timespec zero = { 0, 0 };
-    printf("sigtimedwait %d %s\n", sigtimedwait(&block, &info, &zero), strerror(errno));
-    sigprocmask(SIG_SETMASK, &old, NULL);
+    raise(SIGUSR1);
+    sigemptyset(&user);
+    sigaddset(&user, SIGUSR1);
+    int waited = sigwaitinfo(&user, &info);
+    printf("sigwaitinfo %d code %d\n", waited, info.si_code);
+    printf("sigtimedwait %d %s\n", sigtimedwait(&user, &info, &zero), strerror(errno));
+}
 
+static void timers(void)
+{
+    timer_t timer;
+    struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1 };
+    struct itimerspec spec = { { 0, 2000000 }, { 0, 2000000 } };
     arm(1000, 1000);
     int before = alarms;
     for (volatile long i = 0; alarms < before + 20; i++)
         ;
     arm(0, 0);
     printf("twenty alarms in a loop\n");
-    timer_t timer;
-    struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1 };
     timer_create(CLOCK_MONOTONIC, &event, &timer);
-    struct itimerspec spec = { { 0, 2000000 }, { 0, 2000000 } };
     timer_settime(timer, 0, &spec, NULL);
     users = 0;
     while (users < 5)
         pause();
     timer_delete(timer);
     printf("posix timer\n");
+}
+
+int main(void)
+{
+    sigset_t block, old;
+    interrupted_and_restarted();
+    never_restarted();
+    sigemptyset(&block);
+    sigaddset(&block, SIGUSR1);
+    sigaddset(&block, SIGALRM);
+    install(SIGUSR1, on_user, 0);
+    sigprocmask(SIG_BLOCK, &block, &old);
+    with_a_mask();
+    waited_for();
+    sigprocmask(SIG_SETMASK, &old, NULL);
+    timers();
     return 0;
 }
