@@ -380,6 +380,16 @@ bool maps_ask_kernel(uint64_t address, bool *mapped)
     return true;
 }
 
+bool maps_next(uint64_t address, uint64_t *start, uint64_t *end)
+{
+    KernelMap map;
+    if (!kernel_map_find(address, &map))
+        return false;
+    *start = map.start;
+    *end = map.end;
+    return true;
+}
+
 bool maps_kernel_writable(uint64_t address)
 {
     KernelMap found = { 0 };

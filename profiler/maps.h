@@ -50,6 +50,8 @@ void map_set_live(uint64_t address, uint32_t live);
  * now. *mapped says whether there is any mapping.
  */
 bool maps_ask_kernel(uint64_t address, bool *mapped);
+/* The kernel's first mapping that ends above `address`, whoever made it. False: none. */
+bool maps_next(uint64_t address, uint64_t *start, uint64_t *end);
 /* The kernel would let the guest write there now. */
 bool maps_kernel_writable(uint64_t address);
 

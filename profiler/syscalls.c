@@ -10,6 +10,7 @@
 #include "profiler/live.h"
 #include "profiler/guard.h"
 #include "profiler/limit_calls.h"
+#include "profiler/lock_calls.h"
 #include "profiler/mapping_calls.h"
 #include "profiler/maps_view.h"
 #include "profiler/memory.h"
@@ -244,15 +245,6 @@ static void leave_under_filter(Thread *thread, bool is_filter, uint64_t program)
         detach(thread, "it filters its system calls (seccomp), the VM's would be caught");
 }
 
-/* Pages that the guest may read are locked, whoever closed them. */
-static CallFate call_mlock(Thread *thread, Call *call)
-{
-    guard_lift(call->arg[0], page_up(call->arg[0] + call->arg[1]));
-    CallFate fate = syscall_pass(thread, call);
-    guard_close(call->arg[0], page_up(call->arg[0] + call->arg[1]));
-    return fate;
-}
-
 static CallFate call_prctl(Thread *thread, Call *call)
 {
     enum { SYSCALL_DISPATCH = 59, DENY_WRITE_EXECUTE = 65 };
@@ -338,6 +330,7 @@ static CallFate call_set_root(Thread *thread, Call *call)
     X(mseal,             call_mseal,         "text could not be opened any more")            \
     X(mlock,             call_mlock,         "text is closed to the guest's reads")          \
     X(mlock2,            call_mlock,         "text is closed to the guest's reads")          \
+    X(mlockall,          call_mlockall,      "the VM's memory is not the guest's")           \
     X(clone,             call_clone,         "the child needs a VM thread or a live file")   \
     X(clone3,            call_clone3,        "the child needs a VM thread or a live file")   \
     X(fork,              call_fork,          "the child needs a live file")                  \
