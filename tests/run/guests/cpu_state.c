@@ -169,11 +169,11 @@ static void whole_state(void)
 
 static uint8_t given[ZMM][ZMM_BYTES] __attribute__((aligned(64)));
 
+/* clang-format off */
 #define EACH_ZMM(X)                                                                                \
-    X(0)                                                                                           \
-    X(1)                                                                                           \
-    X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17) X(18)  \
-        X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29) X(30) X(31)
+    X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)          \
+    X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29) X(30) X(31)
+/* clang-format on */
 #define LOAD_ZMM(n) "vmovdqu64 64*" #n "(%[from]), %%zmm" #n "\n\t"
 #define STORE_ZMM(n) "vmovdqu64 %%zmm" #n ", 64*" #n "(%[to])\n\t"
 #define CLEAR_ZMM(n) "vpternlogd $255, %%zmm" #n ", %%zmm" #n ", %%zmm" #n "\n\t"
