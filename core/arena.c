@@ -1,11 +1,12 @@
 /*
  * arena.c: chunks in a list; the newest one is bumped.
  *
- *     newest -> older -> oldest
- *     [used|free]
+ *     newest -> older -> oldest         large -> large ...
+ *     [used|free]                       [one allocation]
  *
- * An allocation larger than a chunk gets a chunk of its own. The only place that calls malloc and
- * free, and the only one in core that ends the process: out of memory.
+ * A large allocation has pages of its own: those that are never touched cost nothing, and an array
+ * grows without a copy that stays behind (a profile is a few arrays of tens of megabytes). The only
+ * place that calls malloc and free, and the only one in core that ends the process: out of memory.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -17,8 +18,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-enum { ARENA_ALIGN = 16, ARENA_CHUNK = 1 << 16, ARENA_CHUNK_MAX = 1 << 24, EXIT_BUG = 70 };
+enum {
+    ARENA_ALIGN = 16,
+    ARENA_CHUNK = 1 << 16,
+    ARENA_CHUNK_MAX = 1 << 20,
+    ARENA_LARGE = 1 << 18, /* bytes of an allocation that has pages of its own */
+    ARENA_PAGE = 4096,
+    EXIT_BUG = 70,
+};
 
 typedef struct Chunk {
     struct Chunk *older;
@@ -27,8 +36,16 @@ typedef struct Chunk {
     _Alignas(ARENA_ALIGN) unsigned char data[];
 } Chunk;
 
+/* An allocation with pages of its own. */
+typedef struct Large {
+    struct Large *older;
+    unsigned char *data;
+    size_t size; /* whole pages */
+} Large;
+
 struct Arena {
     Chunk *newest;
+    Large *large;
     size_t used; /* bytes handed out */
     size_t next; /* size of the next ordinary chunk */
 };
@@ -57,24 +74,37 @@ static void free_chunks(Chunk *chunk)
     }
 }
 
+static void free_large(Large *large)
+{
+    while (large != NULL) {
+        Large *older = large->older;
+        munmap(large->data, large->size);
+        free(large);
+        large = older;
+    }
+}
+
 void arena_free(Arena *arena)
 {
     if (arena == NULL)
         return;
     free_chunks(arena->newest);
+    free_large(arena->large);
     free(arena);
 }
 
 void arena_reset(Arena *arena)
 {
     Chunk *keep = arena->newest;
+    free_large(arena->large);
+    arena->large = NULL;
+    arena->used = 0;
     if (keep == NULL)
         return;
     free_chunks(keep->older);
     keep->older = NULL;
     memset(keep->data, 0, keep->used);
     keep->used = 0;
-    arena->used = 0;
 }
 
 static Chunk *add_chunk(Arena *arena, size_t size)
@@ -93,10 +123,30 @@ static Chunk *add_chunk(Arena *arena, size_t size)
     return chunk;
 }
 
+static size_t whole_pages(size_t size)
+{
+    return (size + ARENA_PAGE - 1) & ~(size_t)(ARENA_PAGE - 1);
+}
+
+static void *add_large(Arena *arena, size_t size)
+{
+    Large *large = calloc(1, sizeof *large);
+    void *data =
+        mmap(NULL, whole_pages(size), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (large == NULL || data == MAP_FAILED)
+        out_of_memory(size);
+    *large = (Large){ arena->large, data, whole_pages(size) };
+    arena->large = large;
+    arena->used += large->size;
+    return data;
+}
+
 void *arena_alloc(Arena *arena, size_t size)
 {
-    if (size > SIZE_MAX - ARENA_ALIGN)
+    if (size > SIZE_MAX - ARENA_PAGE)
         out_of_memory(size);
+    if (size >= ARENA_LARGE)
+        return add_large(arena, size);
     size_t rounded = (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
     Chunk *chunk = arena->newest;
     if (chunk == NULL || chunk->size - chunk->used < rounded)
@@ -131,6 +181,23 @@ static bool grow_in_place(Arena *arena, const void *array, size_t old, size_t wa
     return true;
 }
 
+/* A large array with room for `want`, moved as a whole; NULL: it is not large. */
+static void *grow_large(Arena *arena, const void *array, size_t want)
+{
+    Large *large = arena->large;
+    while (large != NULL && large->data != array)
+        large = large->older;
+    if (large == NULL)
+        return NULL;
+    void *moved = mremap(large->data, large->size, whole_pages(want), MREMAP_MAYMOVE);
+    if (moved == MAP_FAILED)
+        out_of_memory(want);
+    arena->used += whole_pages(want) - large->size;
+    large->data = moved;
+    large->size = whole_pages(want);
+    return moved;
+}
+
 void *arena_grow(Arena *arena, void *array, size_t *cap, size_t need, size_t size)
 {
     if (need <= *cap && array != NULL)
@@ -140,17 +207,17 @@ void *arena_grow(Arena *arena, void *array, size_t *cap, size_t need, size_t siz
         if (__builtin_mul_overflow(want, (size_t)2, &want))
             out_of_memory(SIZE_MAX);
     size_t bytes;
-    if (__builtin_mul_overflow(want, size, &bytes) || bytes > SIZE_MAX - ARENA_ALIGN)
+    if (__builtin_mul_overflow(want, size, &bytes) || bytes > SIZE_MAX - ARENA_PAGE)
         out_of_memory(SIZE_MAX);
     size_t old = *cap * size;
-    if (!grow_in_place(arena, array, old, bytes)) {
-        void *moved = arena_alloc(arena, bytes);
+    void *moved = old >= ARENA_LARGE ? grow_large(arena, array, bytes) : NULL;
+    if (moved == NULL && !grow_in_place(arena, array, old, bytes)) {
+        moved = arena_alloc(arena, bytes);
         if (array != NULL)
             memcpy(moved, array, old);
-        array = moved;
     }
     *cap = want;
-    return array;
+    return moved != NULL ? moved : array;
 }
 
 void *arena_copy(Arena *arena, const void *data, size_t size)

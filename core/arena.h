@@ -36,7 +36,7 @@ void *arena_array(Arena *arena, size_t count, size_t size) ARENA_FRESH;
 /*
  * Grows an array of `size`-byte elements so that it can hold `need` elements. `*cap` is its
  * capacity in elements and is updated; new elements are zero. Amortised doubling; the old block is
- * reused when it is the last allocation. Returns the (possibly moved) array.
+ * reused when it is the last allocation, or large. Returns the (possibly moved) array.
  */
 void *arena_grow(Arena *arena, void *array, size_t *cap, size_t need, size_t size)
     __attribute__((returns_nonnull));

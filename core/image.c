@@ -320,15 +320,22 @@ static Status read_image(ImageReader *reader, Error *err)
     return image_read_symbols(reader, err);
 }
 
-Status image_from_bytes(Arena *arena, const char *path, Bytes file, const Image **out, Error *err)
+static Status read_file(Arena *arena, const char *path, Bytes file, bool mapped, const Image **out,
+                        Error *err)
 {
     OpenImage *opened = arena_one(arena, OpenImage);
+    opened->mapped = mapped;
     opened->image.path = arena_string(arena, path);
     opened->image.file = file;
     ImageReader reader = { arena, &opened->image };
     TRY(read_image(&reader, err));
     *out = &opened->image;
     return ST_OK;
+}
+
+Status image_from_bytes(Arena *arena, const char *path, Bytes file, const Image **out, Error *err)
+{
+    return read_file(arena, path, file, false, out, err);
 }
 
 /* Maps the whole file, read-only. An empty file is {NULL, 0}. */
@@ -367,16 +374,21 @@ Status image_open(Arena *arena, const char *path, const Image **out, Error *err)
     Bytes file;
     TRY(map_file(path, &file, err));
     const Image *image;
-    Status status = image_from_bytes(arena, path, file, &image, err);
+    Status status = read_file(arena, path, file, true, &image, err);
     if (status != ST_OK) {
         if (err != NULL && err->place.section != NULL) /* it may point into the mapping */
             err->place.section = arena_string(arena, err->place.section);
         unmap_file(file);
         return status;
     }
-    ((OpenImage *)(uintptr_t)image)->mapped = true;
     *out = image;
     return ST_OK;
+}
+
+void image_drop_pages(const Image *image)
+{
+    if (((const OpenImage *)image)->mapped)
+        madvise((void *)(uintptr_t)image->file.data, image->file.len, MADV_DONTNEED);
 }
 
 void image_close(const Image *image)

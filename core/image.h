@@ -97,6 +97,8 @@ MUST_CHECK Status image_open(Arena *arena, const char *path, const Image **out, 
 MUST_CHECK Status image_from_bytes(Arena *arena, const char *path, Bytes file, const Image **out,
                                    Error *err);
 void image_close(const Image *image);
+/* What was read of the file leaves this process's memory; it comes back where it is read again. */
+void image_drop_pages(const Image *image);
 
 /* First section of that name; NULL: none. */
 const Section *image_section(const Image *image, const char *name);

@@ -75,6 +75,18 @@ static Status read_build_id(Image *image, Error *err)
     return ST_OK;
 }
 
+/* In pieces, so that no more of a large file than one is in memory at once. */
+static void hash_code(const Image *image, Bytes code, XXH3_state_t *state)
+{
+    enum { PIECE = 4 << 20 };
+    for (size_t at = 0; at < code.len; at += PIECE) {
+        size_t left = code.len - at;
+        XXH3_128bits_update(state, code.data + at, left < PIECE ? left : PIECE);
+        if (left > PIECE)
+            image_drop_pages(image);
+    }
+}
+
 Status image_read_key(ImageReader *reader, Error *err)
 {
     Image *image = reader->image;
@@ -87,7 +99,7 @@ Status image_read_key(ImageReader *reader, Error *err)
         Bytes code;
         if (segment->type == PT_LOAD && (segment->flags & PF_X) != 0 &&
             bytes_slice(image->file, segment->offset.v, segment->file_size, &code))
-            XXH3_128bits_update(state, code.data, code.len);
+            hash_code(image, code, state);
     }
     XXH128_hash_t hash = XXH3_128bits_digest(state);
     image->key.text_hash[0] = hash.low64;

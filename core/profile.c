@@ -174,6 +174,12 @@ bool profile_is_own(Bytes file)
            begins_with(file, &live_magic, sizeof live_magic);
 }
 
+static bool is_live(Bytes file)
+{
+    const uint64_t live_magic = LIVE_MAGIC;
+    return begins_with(file, &live_magic, sizeof live_magic);
+}
+
 static Status read_live(Arena *arena, const char *path, Bytes file, Images *images,
                         const Profile **out, Error *err)
 {
@@ -185,15 +191,43 @@ static Status read_live(Arena *arena, const char *path, Bytes file, Images *imag
 Status profile_read_bytes(Arena *arena, const char *path, Bytes file, Images *images,
                           const Profile **out, Error *err)
 {
-    const uint64_t live_magic = LIVE_MAGIC;
     if (begins_with(file, PROFILE_TEXT_MAGIC, strlen(PROFILE_TEXT_MAGIC)))
         return profile_read_text(arena, path, file, out, err);
     if (begins_with(file, PROFILE_MAGIC, strlen(PROFILE_MAGIC)))
         return profile_read_compact(arena, path, file, out, err);
-    if (begins_with(file, &live_magic, sizeof live_magic))
+    if (is_live(file))
         return read_live(arena, path, file, images, out, err);
     return FAIL(err, ST_BAD_INPUT, ((Place){ path, NULL, 0 }),
                 "not a profile: %zu bytes that begin with none of its three magic words", file.len);
+}
+
+/* The records are there until blocks are made of them, and the file until they are read. */
+static Status read_live_file(Arena *arena, const char *name, Arena *reading, Bytes file,
+                             Images *images, const Profile **out, Error *err)
+{
+    Arena *records = arena_new();
+    LiveData live;
+    Status status = profile_parse_live(records, name, file, &live, err);
+    arena_free(reading);
+    if (status == ST_OK)
+        status = profile_build(arena, &live, images, out, err);
+    arena_free(records);
+    return status;
+}
+
+Status profile_read_path(Arena *arena, const char *path, const char *name, Images *images,
+                         const Profile **out, Error *err)
+{
+    Arena *reading = arena_new();
+    Bytes file;
+    Status status = profile_slurp(reading, path, &file, err);
+    if (status == ST_OK && is_live(file))
+        return read_live_file(arena, name, reading, file, images, out, err);
+    Bytes kept = { NULL, 0 };
+    if (status == ST_OK)
+        kept = (Bytes){ arena_copy(arena, file.data, file.len), file.len };
+    arena_free(reading);
+    return status == ST_OK ? profile_read_bytes(arena, name, kept, images, out, err) : status;
 }
 
 /* All of the run: the file, and the live files beside it that belong to it. */
@@ -202,10 +236,8 @@ static Status read_once(Arena *arena, const char *path, Images *images, const Pr
 {
     bool standard_input = strcmp(path, "-") == 0;
     const char *name = standard_input ? "standard input" : arena_string(arena, path);
-    Bytes file;
-    TRY(profile_slurp(arena, path, &file, err));
     const Profile *base;
-    TRY(profile_read_bytes(arena, name, file, images, &base, err));
+    TRY(profile_read_path(arena, path, name, images, &base, err));
     if (standard_input || base->run == 0) {
         *out = base;
         return ST_OK;

@@ -55,6 +55,7 @@ typedef struct Build {
     Arena *arena;
     Arena *scratch;
     const LiveData *live;
+    const Images *images;
     BuildMap *maps;
     BuildModule *modules;
     size_t n_modules, modules_cap;
@@ -170,8 +171,8 @@ static void add_edge(Build *build, EdgeKind kind, Target from, Target to, uint64
     if (from.module == MODULE_NONE)
         return;
     BuildModule *module = module_at(build, from.module);
-    module->edges = arena_grow(build->scratch, module->edges, &module->edges_cap,
-                               module->n_edges + 1, sizeof *module->edges);
+    module->edges = arena_grow(build->arena, module->edges, &module->edges_cap, module->n_edges + 1,
+                               sizeof *module->edges);
     module->edges[module->n_edges++] = (ProfileEdge){
         .from = vaddr(from.addr),
         .to = vaddr(to.addr),
@@ -348,9 +349,12 @@ static void add_run_edges(Build *build, const LiveBlock *block)
 
 static void read_blocks(Build *build)
 {
+    enum { DROP_AFTER = 1024 }; /* blocks: their code is all over the files */
     const LiveData *live = build->live;
     for (uint32_t i = 0; i < live->n_blocks; i++) {
         const LiveBlock *block = &live->blocks[i];
+        if (i % DROP_AFTER == DROP_AFTER - 1)
+            images_drop_pages(build->images);
         bool used;
         uint64_t count = run_count(live, block, &used);
         if (!used)
@@ -492,9 +496,8 @@ static ProfileModule finish_module(Build *build, BuildModule *from, uint32_t ind
                   &woven);
     module.blocks = woven.blocks;
     module.n_blocks = woven.n_blocks;
-    ProfileEdge *edges = arena_many(build->arena, ProfileEdge, from->n_edges + woven.n_falls);
-    for (size_t i = 0; i < from->n_edges; i++)
-        edges[i] = from->edges[i];
+    ProfileEdge *edges = arena_grow(build->arena, from->edges, &from->edges_cap,
+                                    from->n_edges + woven.n_falls, sizeof *edges);
     for (size_t i = 0; i < woven.n_falls; i++) {
         edges[from->n_edges + i] = woven.falls[i];
         edges[from->n_edges + i].to_module = index;
@@ -518,7 +521,7 @@ static ProfileModule finish_module(Build *build, BuildModule *from, uint32_t ind
 Status profile_build(Arena *arena, const LiveData *live, Images *images, const Profile **out,
                      Error *err)
 {
-    Build build = { .arena = arena, .scratch = arena_new(), .live = live };
+    Build build = { .arena = arena, .scratch = arena_new(), .live = live, .images = images };
     bool sampled = (live->header.flags & LIVE_SAMPLED) != 0;
     if (sampled)
         build.live = scale_samples(build.scratch, live);

@@ -23,10 +23,8 @@
 
 enum { FOLD_LEAST = 16, FOLD_MOST = 1024 };
 
-/* A sum in an arena of its own, so that what went into it can go. */
 typedef struct Folding {
-    Arena *arena;
-    const Profile *sum;
+    ProfileSum sum;
     Images *images;
     uint64_t run;
 } Folding;
@@ -69,23 +67,6 @@ static size_t claim(Arena *arena, Siblings *siblings, uint64_t generation)
     return n;
 }
 
-/* sum := sum + the file */
-static Status add(Folding *folding, const char *path, Error *err)
-{
-    Arena *arena = arena_new();
-    Arena *reading = arena_new();
-    const Profile *part = profile_read_sibling(reading, path, folding->run, folding->images);
-    const Profile *parts[2] = { part, folding->sum };
-    const Profile *sum;
-    TRY(profile_merge(arena, parts, folding->sum != NULL ? 2 : 1, &sum, err));
-    if (folding->arena != NULL)
-        arena_free(folding->arena);
-    arena_free(reading);
-    folding->arena = arena;
-    folding->sum = sum;
-    return ST_OK;
-}
-
 static bool goes_in(const Sibling *sibling, const Siblings *siblings)
 {
     return sibling->is_sum ? !sibling->superseded : sibling->generation == siblings->last_sum + 1;
@@ -100,10 +81,13 @@ static Status fold(Arena *arena, const char *path, Folding *folding, Error *err)
         return ST_OK;
     for (size_t i = 0; i < siblings.n; i++)
         if (goes_in(&siblings.items[i], &siblings))
-            TRY(add(folding, siblings.items[i].path, err));
+            TRY(profile_sum_add(&folding->sum, siblings.items[i].path, folding->run,
+                                folding->images, err));
+    const Profile *sum;
+    TRY(profile_sum_take(&folding->sum, arena, NULL, &sum, err));
     const char *name =
         arena_printf(arena, "%s.live-%016" PRIx64 "-sum-%" PRIu64, path, folding->run, generation);
-    TRY(profile_write(folding->sum, name, err));
+    TRY(profile_write(sum, name, err));
     for (size_t i = 0; i < siblings.n; i++)
         if (goes_in(&siblings.items[i], &siblings) || siblings.items[i].superseded)
             (void)unlink(siblings.items[i].path); /* else the next one, or the end, does it */
@@ -119,11 +103,11 @@ Status profile_fold(const char *path, uint64_t run, Error *err)
     }
     Arena *arena = arena_new();
     Folding folding = { .images = images_new(arena), .run = run };
+    profile_sum_begin(&folding.sum);
     Status status = fold(arena, path, &folding, err);
     profile_unlock(lock);
     images_close(folding.images);
-    if (folding.arena != NULL)
-        arena_free(folding.arena);
+    profile_sum_end(&folding.sum);
     if (status != ST_OK && err != NULL) {
         err->place.file = path; /* other names were in the arena */
         err->place.section = NULL;

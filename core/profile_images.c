@@ -45,6 +45,13 @@ void images_close(Images *images)
     images->n = 0;
 }
 
+void images_drop_pages(const Images *images)
+{
+    for (size_t i = 0; i < images->n; i++)
+        if (images->opened[i].image != NULL)
+            image_drop_pages(images->opened[i].image);
+}
+
 static bool is_the_file(const struct stat *now, const LiveMap *map)
 {
     uint64_t mtime_ns =
@@ -74,7 +81,9 @@ static void open_file(Images *images, const LiveMap *map, Opened *file)
     if (image_open(images->arena, file->path, &file->image, &err) != ST_OK) {
         file->image = NULL;
         file->remark = arena_printf(images->arena, "%s: %s", file->path, err.text);
+        return;
     }
+    image_drop_pages(file->image);
 }
 
 static const Opened *find_file(Images *images, const LiveMap *map)

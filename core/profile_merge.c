@@ -114,13 +114,47 @@ static int order_modules(const void *left, const void *right)
     return order;
 }
 
-static void merge_blocks(Merge *merge, const MergeModule *from, Woven *out)
+/* Blocks of one part, as they would come out of a sum of it alone: what most modules of a run with
+ * many children are. False: they would not be the same. */
+static bool copy_blocks(Arena *arena, const ProfileModule *part, Woven *out)
+{
+    size_t n_sizes = 0;
+    for (uint32_t i = 0; i < part->n_blocks; i++) {
+        const ProfileBlock *block = &part->blocks[i];
+        uint32_t size = 0;
+        for (uint32_t j = 0; block->insn_sizes != NULL && j < block->n_insns; j++)
+            size += block->insn_sizes[j];
+        bool meets = i + 1 < part->n_blocks && block[1].start.v == block->start.v + block->size;
+        bool known = block->insn_sizes != NULL;
+        if (known ? size != block->size && !(meets && size > block->size)
+                  : block->n_insns < (block->size + INSN_SIZE_MAX - 1) / INSN_SIZE_MAX)
+            return false;
+        n_sizes += known ? block->n_insns : 0;
+    }
+    uint8_t *sizes = arena_many(arena, uint8_t, n_sizes);
+    *out = (Woven){ .blocks = arena_many(arena, ProfileBlock, part->n_blocks),
+                    .n_blocks = part->n_blocks };
+    for (uint32_t i = 0; i < part->n_blocks; i++) {
+        out->blocks[i] = part->blocks[i];
+        if (part->blocks[i].insn_sizes == NULL)
+            continue;
+        out->blocks[i].insn_sizes = sizes;
+        memcpy(sizes, part->blocks[i].insn_sizes, part->blocks[i].n_insns);
+        sizes += part->blocks[i].n_insns;
+    }
+    return true;
+}
+
+static void merge_blocks(const Merge *merge, const MergeModule *from, Woven *out)
 {
     size_t n = 0;
+    if (from->n_parts == 1 && copy_blocks(merge->arena, from->parts[0], out))
+        return;
+    Arena *scratch = arena_new();
     for (size_t i = 0; i < from->n_parts; i++)
         n += from->parts[i]->n_blocks;
-    Run *runs = arena_many(merge->scratch, Run, n);
-    uint64_t *leaders = arena_many(merge->scratch, uint64_t, 2 * n);
+    Run *runs = arena_many(scratch, Run, n);
+    uint64_t *leaders = arena_many(scratch, uint64_t, 2 * n);
     n = 0;
     for (size_t i = 0; i < from->n_parts; i++) {
         for (uint32_t j = 0; j < from->parts[i]->n_blocks; j++, n++) {
@@ -135,6 +169,7 @@ static void merge_blocks(Merge *merge, const MergeModule *from, Woven *out)
         }
     }
     profile_weave(merge->arena, runs, n, leaders, 2 * n, false, out);
+    arena_free(scratch);
 }
 
 /* Copies `n` edges to `out`, their modules renumbered. */

@@ -9,6 +9,7 @@
  *   profile_live.c   the live form          docs/formats/live.md
  *   profile_run.c    a run's live files together; the end of a run
  *   profile_fold.c   many ended children → one file, while the run goes on
+ *   profile_sum.c    sums of many files in little memory
  *   profile_images.c the files that were mapped, opened once
  *   profile_weave.c  overlapping runs → blocks that do not overlap
  *   profile_build.c  runs and counters of one process → blocks and edges
@@ -66,11 +67,11 @@ typedef struct Woven {
 } Woven;
 
 /*
- * Blocks from runs; result in `arena`. `runs` is sorted in place.
+ * Blocks from runs; result in `arena`. `runs` and `leaders` are sorted in place.
  * leaders:      addresses at which a block begins when an instruction does.
  * split_counts: a block also begins where the count changes. Of one process; sums do not.
  */
-void profile_weave(Arena *arena, Run *runs, size_t n, const uint64_t *leaders, size_t n_leaders,
+void profile_weave(Arena *arena, Run *runs, size_t n, uint64_t *leaders, size_t n_leaders,
                    bool split_counts, Woven *out);
 
 /* Sorts edges and sums those that are equal but for the count; the new number. */
@@ -130,6 +131,8 @@ MUST_CHECK Status profile_parse_live(Arena *arena, const char *path, Bytes file,
 typedef struct Images Images;
 Images *images_new(Arena *arena);
 void images_close(Images *images);
+/* See image_drop_pages: of all of them. */
+void images_drop_pages(const Images *images);
 
 /* Where the code of a LiveMap comes from. */
 typedef struct MapSource {
@@ -172,6 +175,24 @@ bool profile_sibling_ended(const Sibling *sibling);
 /* What it holds; a profile with nothing but a remark when it cannot be read. */
 const Profile *profile_read_sibling(Arena *arena, const char *path, uint64_t run, Images *images);
 
+/* A sum of many of them, a few of which are in memory at a time. */
+enum { PROFILE_SUM_PARTS = 64 };
+typedef struct ProfileSum {
+    Arena *arena; /* of the sum so far… */
+    const Profile *so_far;
+    Arena *reading; /* …and of the parts that are not in it yet */
+    const Profile *parts[PROFILE_SUM_PARTS];
+    uint32_t n_parts;
+} ProfileSum;
+void profile_sum_begin(ProfileSum *sum);
+void profile_sum_end(ProfileSum *sum);
+/* What profile_read_sibling gives goes in. */
+MUST_CHECK Status profile_sum_add(ProfileSum *sum, const char *path, uint64_t run, Images *images,
+                                  Error *err);
+/* The sum, and `base` (NULL: none), in `arena`. */
+MUST_CHECK Status profile_sum_take(ProfileSum *sum, Arena *arena, const Profile *base,
+                                   const Profile **out, Error *err);
+
 /* flock on OUT: whoever sums files up has it alone, readers share it. -1: not to be had. */
 int profile_lock(const char *path, int operation);
 void profile_unlock(int lock);
@@ -190,6 +211,11 @@ typedef struct LivePaths {
 MUST_CHECK Status profile_add_siblings(Arena *arena, const char *path, const Profile *base,
                                        Images *images, bool only_ended, LivePaths *used,
                                        const Profile **out, Error *err);
+
+/* A file with none of those beside it; `name` is for messages. What it takes besides the result,
+ * the file's bytes first of all, is freed. */
+MUST_CHECK Status profile_read_path(Arena *arena, const char *path, const char *name,
+                                    Images *images, const Profile **out, Error *err);
 
 /* What profile_read does, from bytes in memory and without the files beside them; fuzzers start
  * here. Bytes are borrowed. */

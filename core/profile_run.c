@@ -159,10 +159,8 @@ bool profile_sibling_ended(const Sibling *sibling)
 const Profile *profile_read_sibling(Arena *arena, const char *path, uint64_t run, Images *images)
 {
     Error err;
-    Bytes file;
     const Profile *profile;
-    if (profile_slurp(arena, path, &file, &err) == ST_OK &&
-        profile_read_bytes(arena, path, file, images, &profile, &err) == ST_OK)
+    if (profile_read_path(arena, path, path, images, &profile, &err) == ST_OK)
         return profile;
     return only_remark(arena, path, run, &err);
 }
@@ -181,32 +179,41 @@ static void note_used(Arena *arena, LivePaths *used, const char *path)
     used->paths[used->n++] = path;
 }
 
-Status profile_add_siblings(Arena *arena, const char *path, const Profile *base, Images *images,
-                            bool only_ended, LivePaths *used, const Profile **out, Error *err)
+static Status sum_siblings(Arena *arena, const Siblings *found, uint64_t run, Images *images,
+                           bool only_ended, LivePaths *used, ProfileSum *sum, Error *err)
 {
-    Siblings found = { 0 };
-    profile_list_siblings(arena, path, base->run, &found);
-    const Profile **parts = arena_many(arena, const Profile *, found.n + 1);
-    uint32_t n = 0;
-    parts[n++] = base;
-    for (size_t i = 0; i < found.n; i++) {
-        const Sibling *sibling = &found.items[i];
+    for (size_t i = 0; i < found->n; i++) {
+        const Sibling *sibling = &found->items[i];
         if (used != NULL && (sibling->superseded || profile_sibling_is_void(sibling)))
             note_used(arena, used, sibling->path);
-        if (!counts(sibling, base->run))
+        if (!counts(sibling, run))
             continue;
         if (only_ended && !profile_sibling_ended(sibling)) {
             if (used != NULL)
                 used->n_alive++;
             continue;
         }
-        parts[n++] = profile_read_sibling(arena, sibling->path, base->run, images);
+        TRY(profile_sum_add(sum, sibling->path, run, images, err));
         if (used != NULL)
             note_used(arena, used, sibling->path);
     }
-    const Profile *sum;
-    TRY(profile_merge(arena, parts, n, &sum, err));
-    Profile *run = arena_copy(arena, sum, sizeof *sum);
+    return ST_OK;
+}
+
+Status profile_add_siblings(Arena *arena, const char *path, const Profile *base, Images *images,
+                            bool only_ended, LivePaths *used, const Profile **out, Error *err)
+{
+    Siblings found = { 0 };
+    ProfileSum sum;
+    const Profile *all;
+    profile_list_siblings(arena, path, base->run, &found);
+    profile_sum_begin(&sum);
+    Status status = sum_siblings(arena, &found, base->run, images, only_ended, used, &sum, err);
+    if (status == ST_OK)
+        status = profile_sum_take(&sum, arena, base, &all, err);
+    profile_sum_end(&sum);
+    TRY(status);
+    Profile *run = arena_copy(arena, all, sizeof *all);
     if (base->command[0] != '\0')
         run->command = base->command; /* what the user started, not what its children were */
     *out = run;
@@ -231,12 +238,10 @@ void profile_unlock(int lock)
 
 static Status finish(Arena *arena, const char *path, Images *images, const Log *log, Error *err)
 {
-    Bytes file;
     const Profile *base;
     const Profile *all;
     LivePaths used = { 0 };
-    TRY(profile_slurp(arena, path, &file, err));
-    TRY(profile_read_bytes(arena, path, file, images, &base, err));
+    TRY(profile_read_path(arena, path, path, images, &base, err));
     TRY(profile_add_siblings(arena, path, base, images, true, &used, &all, err));
     Profile *whole = arena_copy(arena, all, sizeof *all);
     if (used.n_alive == 0)

@@ -104,11 +104,14 @@ static bool in_order(const ProfileValue *value)
     return value->n_top <= PROFILE_TOPS;
 }
 
-/* The sum of `n` summaries of one site. Most sites are in one part only: nothing is copied. */
+/* The sum of `n` summaries of one site, in `arena`: parts are freed before it. */
 static ProfileValue sum_site(Arena *arena, const ProfileValue *parts, uint32_t n)
 {
-    if (n == 1 && in_order(parts))
-        return parts[0];
+    if (n == 1 && in_order(parts)) {
+        ProfileValue copy = parts[0];
+        copy.top = arena_copy(arena, copy.top, copy.n_top * sizeof *copy.top);
+        return copy;
+    }
     uint32_t total = 0;
     ProfileValue sum = { .at = parts[0].at, .kind = parts[0].kind };
     for (uint32_t i = 0; i < n; i++)

@@ -6,10 +6,10 @@
  *     blocks       |i1 i2|i3 i4|          counts 3 and 8, i2 falls into i3 3 times
  *
  * Every run is taken apart into its instructions, the counts are summed per instruction, and blocks
- * are formed again between leaders. This is a table of all executed instructions (2.4 million for a
- * compiler, 24 bytes each): simpler than cutting intervals, and right also where two decodings of
- * the same bytes interleave (a jump behind a lock prefix). Used for live runs and for sums of
- * profiles.
+ * are formed again between leaders. This is a table of instructions: simpler than cutting
+ * intervals, and right also where two decodings of the same bytes interleave (a jump behind a lock
+ * prefix). Where no run goes on, nothing is shared with what follows: so a stretch of runs is woven
+ * at a time, and the table stays small. Used for live runs and for sums of profiles.
  *
  * A run whose bytes could not be read has no instruction sizes. It is taken apart at every address
  * that another run begins or ends with. Of one process, the instructions in it that are not
@@ -40,6 +40,7 @@ typedef struct Weave {
     size_t n, cap;
     uint64_t *cuts; /* sorted: where runs without sizes are taken apart */
     size_t n_cuts, cuts_cap;
+    size_t blocks_cap, falls_cap;
 } Weave;
 
 static int order_u64(const void *left, const void *right)
@@ -287,23 +288,21 @@ static ProfileBlock make_block(const Weave *weave, size_t from, size_t end, uint
     return block;
 }
 
-static void form_blocks(const Weave *weave, bool split_counts, Woven *out)
+static void form_blocks(Weave *weave, bool split_counts, Woven *out)
 {
-    size_t blocks_cap = 0;
-    size_t falls_cap = 0;
     uint8_t *sizes = arena_many(weave->arena, uint8_t, weave->n);
     for (size_t from = 0, end; from < weave->n; from = end) {
         for (end = from + 1; end < weave->n; end++)
             if (begins_block(&weave->pieces[end], split_counts))
                 break;
-        out->blocks = arena_grow(weave->arena, out->blocks, &blocks_cap, out->n_blocks + 1,
+        out->blocks = arena_grow(weave->arena, out->blocks, &weave->blocks_cap, out->n_blocks + 1,
                                  sizeof *out->blocks);
         out->blocks[out->n_blocks++] = make_block(weave, from, end, sizes);
         const Piece *last = &weave->pieces[end - 1];
         if (last->passes == 0)
             continue;
-        out->falls =
-            arena_grow(weave->arena, out->falls, &falls_cap, out->n_falls + 1, sizeof *out->falls);
+        out->falls = arena_grow(weave->arena, out->falls, &weave->falls_cap, out->n_falls + 1,
+                                sizeof *out->falls);
         out->falls[out->n_falls++] = (ProfileEdge){
             .from = vaddr(last->addr),
             .to = vaddr(last->addr + last->size),
@@ -313,7 +312,47 @@ static void form_blocks(const Weave *weave, bool split_counts, Woven *out)
     }
 }
 
-void profile_weave(Arena *arena, Run *runs, size_t n, const uint64_t *leaders, size_t n_leaders,
+/* Runs that nothing else touches, and the leaders among them. */
+static void weave_stretch(Weave *weave, const Run *runs, size_t n, const uint64_t *leaders,
+                          size_t n_leaders, bool split_counts, Woven *out)
+{
+    arena_reset(weave->scratch);
+    weave->pieces = NULL;
+    weave->cuts = NULL;
+    weave->n = weave->cap = weave->n_cuts = weave->cuts_cap = 0;
+    collect_cuts(weave, runs, n, leaders, n_leaders);
+    for (size_t i = 0; i < n; i++)
+        take_apart(weave, &runs[i]);
+    unite_pieces(weave);
+    if (!split_counts)
+        number_whole(weave, runs, n);
+    for (size_t i = n; split_counts && i-- > 0;)
+        if (runs[i].sizes == NULL)
+            number_pieces(weave, &runs[i]);
+    for (size_t i = 0; i < n; i++)
+        count_run(weave, &runs[i]);
+    for (size_t i = 0; i < n_leaders; i++)
+        mark_leader(weave, leaders[i]);
+    mark_straddlers(weave);
+    form_blocks(weave, split_counts, out);
+}
+
+/* How many of the sorted runs, STRETCH or more, reach to the first address that none of them
+ * touches; *end: where they end. */
+static size_t find_stretch(const Run *runs, size_t n, uint64_t *end)
+{
+    enum { STRETCH = 4096 };
+    *end = runs[0].start + runs[0].size;
+    for (size_t i = 1; i < n; i++) {
+        if (i >= STRETCH && runs[i].start > *end)
+            return i;
+        if (runs[i].start + runs[i].size > *end)
+            *end = runs[i].start + runs[i].size;
+    }
+    return n;
+}
+
+void profile_weave(Arena *arena, Run *runs, size_t n, uint64_t *leaders, size_t n_leaders,
                    bool split_counts, Woven *out)
 {
     *out = (Woven){ 0 };
@@ -321,20 +360,16 @@ void profile_weave(Arena *arena, Run *runs, size_t n, const uint64_t *leaders, s
         return;
     Weave weave = { .arena = arena, .scratch = arena_new() };
     qsort(runs, n, sizeof *runs, order_runs);
-    collect_cuts(&weave, runs, n, leaders, n_leaders);
-    for (size_t i = 0; i < n; i++)
-        take_apart(&weave, &runs[i]);
-    unite_pieces(&weave);
-    if (!split_counts)
-        number_whole(&weave, runs, n);
-    for (size_t i = n; split_counts && i-- > 0;)
-        if (runs[i].sizes == NULL)
-            number_pieces(&weave, &runs[i]);
-    for (size_t i = 0; i < n; i++)
-        count_run(&weave, &runs[i]);
-    for (size_t i = 0; i < n_leaders; i++)
-        mark_leader(&weave, leaders[i]);
-    mark_straddlers(&weave);
-    form_blocks(&weave, split_counts, out);
+    if (n_leaders > 1)
+        qsort(leaders, n_leaders, sizeof *leaders, order_u64);
+    size_t leader = 0;
+    for (size_t from = 0, size; from < n; from += size) {
+        uint64_t end;
+        size = find_stretch(runs + from, n - from, &end);
+        size_t behind = leader + lower_bound(leaders + leader, n_leaders - leader, end);
+        weave_stretch(&weave, runs + from, size, leaders + leader, behind - leader, split_counts,
+                      out);
+        leader = behind;
+    }
     arena_free(weave.scratch);
 }

@@ -57,6 +57,23 @@ static void grows_by_moving_with_zeroed_tail(void **state)
         assert_int_equal(array[i], 0);
 }
 
+/* What is behind a large array does not stop it from growing, and nothing stays where it was. */
+static void grows_large_arrays_as_a_whole(void **state)
+{
+    enum { FIRST = 1 << 17, MORE = 1 << 22 };
+    size_t cap = 0;
+    uint32_t *array = arena_grow(*state, NULL, &cap, FIRST, sizeof *array);
+    for (uint32_t i = 0; i < FIRST; i++)
+        array[i] = i + 1;
+    memset(arena_alloc(*state, 1 << 20), 0xff, 1 << 20);
+    array = arena_grow(*state, array, &cap, MORE, sizeof *array);
+    for (uint32_t i = 0; i < FIRST; i++)
+        assert_int_equal(array[i], i + 1);
+    for (size_t i = FIRST; i < cap; i++)
+        assert_int_equal(array[i], 0);
+    assert_true(arena_used(*state) < cap * sizeof *array + (2 << 20));
+}
+
 static void prints_and_copies_strings(void **state)
 {
     assert_string_equal(arena_printf(*state, "%s-%d", "block", 12), "block-12");
@@ -74,6 +91,7 @@ int main(void)
         unit_test_with_arena(zeroes_again_after_a_reset),
         unit_test_with_arena(grows_in_place_when_last),
         unit_test_with_arena(grows_by_moving_with_zeroed_tail),
+        unit_test_with_arena(grows_large_arrays_as_a_whole),
         unit_test_with_arena(prints_and_copies_strings),
     };
     return cmocka_run_group_tests_name("arena", tests, NULL, NULL);
