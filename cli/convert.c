@@ -328,6 +328,9 @@ static Status run_convert(Command *command, const void *options_given, Error *er
         return usage_error(command, err, "-o OUT is missing: a profile is no text");
     if (options->module != NULL && !format->one_binary)
         return usage_error(command, err, "--module is for preagg and fdata");
+    bool is_profile = format->write == NULL || strcmp(format->name, "text") == 0;
+    if (!is_profile && options->out != NULL && out_file_is_same(options->out, command->args[0]))
+        return usage_error(command, err, "'%s' is the profile: it would be lost", options->out);
     TRY(read_in(&converting, format, err));
     return write_out(&converting, format, err);
 }

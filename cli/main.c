@@ -14,6 +14,7 @@
 #include "cli/verbs.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,8 +156,21 @@ static bool print_manual(const char *word)
     return true;
 }
 
+/*
+ * The next file that is opened would take a standard descriptor that is closed, and what is printed
+ * would land in it. What stands there now can be neither read nor written, and no program that is
+ * executed gets it.
+ */
+static void hold_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)open("/dev/null", (fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+}
+
 int main(int argc, char **argv)
 {
+    hold_standard_descriptors();
     const char *word = argc > 1 ? argv[1] : NULL;
     if (word == NULL) {
         print_usage(stderr);

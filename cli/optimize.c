@@ -5,13 +5,13 @@
  */
 #include "cli/command.h"
 
+#include "core/out_file.h"
 #include "rewriter/rewriter.h"
 
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 typedef struct Given {
     const char *profile;
@@ -124,13 +124,6 @@ static void print_result(Command *command, const Plan *plan, const RewriteStats 
               stats->overlay_bytes, stats->unwind_bytes);
 }
 
-static bool is_same_file(const char *left, const char *right)
-{
-    struct stat a, b;
-    return stat(left, &a) == 0 && stat(right, &b) == 0 && a.st_dev == b.st_dev &&
-           a.st_ino == b.st_ino;
-}
-
 static Status optimize_image(Command *command, const Given *given, const Image *image,
                              const Profile *profile, const char *out, Error *err)
 {
@@ -149,7 +142,7 @@ static Status optimize_image(Command *command, const Given *given, const Image *
     if (plan->n_regions == 0)
         log_print(&command->log, LOG_WARN, "%s: nothing to place: the output is a copy",
                   image->path);
-    if (is_same_file(image->path, out))
+    if (out_file_is_same(image->path, out))
         log_print(&command->log, LOG_WARN, "%s: the input is replaced", out);
     TRY(rewrite(command->arena, plan, out, &stats, err));
     print_result(command, plan, &stats, out);
@@ -213,6 +206,8 @@ static Status run_optimize(Command *command, const void *options, Error *err)
     const char *path = command->args[0];
     const char *out =
         given->out != NULL ? given->out : arena_printf(command->arena, "%s.fast", path);
+    if (out_file_is_same(out, given->profile))
+        return usage_error(command, err, "'%s' is the profile: it would be lost", out);
     return optimize_one(command, given, profile, path, out, err);
 }
 

@@ -187,8 +187,8 @@ Status want_operands(Command *command, int min, int max, const char *what, Error
     if (command->n_args < min)
         return usage_error(command, err, "wants %s", what);
     if (command->n_args > max)
-        return usage_error(command, err, "wants %s%s: '%s' is one too many",
-                           max > 0 ? "only " : "", what, command->args[max]);
+        return usage_error(command, err, "wants %s%s: '%s' is one too many", max > 0 ? "only " : "",
+                           what, command->args[max]);
     return ST_OK;
 }
 

@@ -8,12 +8,15 @@
  */
 #include "cli/command.h"
 
+#include "core/out_file.h"
 #include "profiler/profiler.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 typedef struct ProfileVerbOptions {
     const char *out;
@@ -90,13 +93,26 @@ static Status read_cache(Command *command, const char *text, uint64_t *bytes, Er
     return ST_OK;
 }
 
-/* The profile takes the place of what bears its name: a device is nobody's to replace. */
+/* What stands at `out` is replaced: a device or a program is nobody's to replace. */
 static Status check_out(const char *out, Error *err)
 {
     struct stat info;
     if (stat(out, &info) == 0 && !S_ISREG(info.st_mode))
         return FAIL(err, ST_IO, ((Place){ out, NULL, PLACE_NO_OFFSET }),
                     "is there and is no regular file");
+    return out_file_check(out, err);
+}
+
+/* Said before a long run, not behind it. An attached process may see other folders. */
+static Status check_folder(Arena *arena, const char *out, Error *err)
+{
+    const char *slash = strrchr(out, '/');
+    const char *folder = slash == NULL  ? "."
+                         : slash == out ? "/"
+                                        : arena_printf(arena, "%.*s", (int)(slash - out), out);
+    if (access(folder, W_OK | X_OK) != 0)
+        return FAIL(err, ST_IO, ((Place){ out, NULL, PLACE_NO_OFFSET }),
+                    "no file can be made beside it: %s", strerror(errno));
     return ST_OK;
 }
 
@@ -117,6 +133,7 @@ static Status run_profile(Command *command, const void *options_given, Error *er
         return run_attach(command, given, err);
     if (command->n_rest == 0)
         return usage_error(command, err, "wants a program to run");
+    TRY(check_folder(command->arena, given->out, err));
     if (given->burst != NULL)
         return run_burst(command, given, err);
     if (!profiler_has_engine(given->engine))

@@ -7,6 +7,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "cli/report.h"
+#include "core/out_file.h"
 #include "optimizer/optimizer.h"
 
 #include <jansson.h>
@@ -199,20 +200,19 @@ static void print_values(Command *command, const Profile *profile, uint64_t top)
 }
 
 /* What the optimizer makes of `path` with this profile, by its usual options. */
-static Status print_plan(Command *command, const Profile *profile, const char *path, Error *err)
+/* What the optimizer would do with the file, or nothing where none is named. */
+static Status explain_binary(Command *command, const Profile *profile, Buffer *text, Error *err)
 {
+    if (command->n_args == 1)
+        return ST_OK;
     const Image *image;
     const Plan *plan;
-    Buffer text = { .arena = command->arena };
     OptimizeOptions options = { .growth_percent = GROWTH_DEFAULT, .log = command->log };
-    TRY(image_open(command->arena, path, &image, err));
-    Status status = optimize(command->arena, image, profile, &options, &plan, err);
-    if (status == ST_OK) {
-        plan_explain(plan, &text);
-        printf("\n");
-        fwrite(text.data, 1, text.len, stdout);
-    }
-    return status; /* the image stays open: an error names its sections */
+    TRY(image_open(command->arena, command->args[1], &image, err));
+    TRY(optimize(command->arena, image, profile, &options, &plan, err));
+    buffer_u8(text, '\n');
+    plan_explain(plan, text);
+    return ST_OK; /* the image stays open: an error names its sections */
 }
 
 static json_t *modules_to_json(Command *command, const Profile *profile)
@@ -270,8 +270,14 @@ static Status run_report(Command *command, const void *parsed, Error *err)
 {
     const ReportOptions *options = parsed;
     const Profile *profile;
+    Buffer plan = { .arena = command->arena };
     TRY(want_operands(command, 1, 2, "PROFILE [BINARY]", err));
+    if (command->n_args > 1 && (options->records || command->json))
+        return usage_error(command, err, "--records and --json say nothing of a BINARY");
+    if (options->html != NULL && out_file_is_same(options->html, command->args[0]))
+        return usage_error(command, err, "'%s' is the profile: it would be lost", options->html);
     TRY(profile_read(command->arena, command->args[0], &profile, err));
+    TRY(explain_binary(command, profile, &plan, err));
     if (options->records) {
         Buffer text = { .arena = command->arena };
         profile_write_text(profile, &text);
@@ -293,7 +299,9 @@ static Status run_report(Command *command, const void *parsed, Error *err)
     print_coverage(&hot);
     print_kinds(profile);
     print_values(command, profile, options->top > 0 ? options->top : FUNCS_SHOWN);
-    return command->n_args > 1 ? print_plan(command, profile, command->args[1], err) : ST_OK;
+    if (plan.len != 0)
+        fwrite(plan.data, 1, plan.len, stdout);
+    return ST_OK;
 }
 
 static const OptionRow report_options[] = {

@@ -1,6 +1,7 @@
 /* out_file.c: see the header. SPDX-License-Identifier: MIT */
 #include "core/out_file.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -45,6 +46,27 @@ bool out_file_is_special(const char *path)
     return stat(path, &there) == 0 && !S_ISREG(there.st_mode);
 }
 
+bool out_file_is_same(const char *left, const char *right)
+{
+    struct stat a, b;
+    return stat(left, &a) == 0 && stat(right, &b) == 0 && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+}
+
+Status out_file_check(const char *path, Error *err)
+{
+    char magic[SELFMAG] = { 0 };
+    int fd = out_file_is_special(path) ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return ST_OK;
+    ssize_t got = read(fd, magic, sizeof magic);
+    close(fd);
+    if (got == SELFMAG && memcmp(magic, ELFMAG, SELFMAG) == 0)
+        return FAIL(err, ST_REFUSED, ((Place){ path, NULL, PLACE_NO_OFFSET }),
+                    "is a program: what is none does not take its place");
+    return ST_OK;
+}
+
 static Status write_into(const char *path, Bytes file, Error *err)
 {
     Place at = { path, NULL, PLACE_NO_OFFSET };
@@ -61,6 +83,7 @@ Status out_file_write(const char *path, Bytes file, Error *err)
 {
     if (out_file_is_special(path))
         return write_into(path, file, err);
+    TRY(out_file_check(path, err));
     Arena *arena = arena_new();
     const char *temporary = arena_printf(arena, "%s.tmp-%ld", path, (long)getpid());
     Status status = write_file(temporary, path, file, err);

@@ -14,7 +14,14 @@
  * to and never replaced: as root, a rename would make /dev/null a file. */
 bool out_file_is_special(const char *path);
 
-/* Errors: ST_IO; then nothing is left behind and what was at `path` still is. */
+/* Both names lead to one file that is there. */
+bool out_file_is_same(const char *left, const char *right);
+
+/* ST_REFUSED for what is there and is an ELF file: profiles and pages take no program's place. */
+MUST_CHECK Status out_file_check(const char *path, Error *err);
+
+/* Errors: those of out_file_check; ST_IO. Then nothing is left behind and what was at `path` still
+ * is. */
 MUST_CHECK Status out_file_write(const char *path, Bytes file, Error *err);
 
 #endif

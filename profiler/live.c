@@ -209,8 +209,11 @@ static bool create_file(void)
     if (!live_file_create(&live.file, live.options))
         return false;
     live.directory_end = first;
-    return live_file_allocate(&live.file, 0, first) &&
-           live_file_map(&live.file, live.header, 0, LIVE_DATA_OFFSET);
+    if (live_file_allocate(&live.file, 0, first) &&
+        live_file_map(&live.file, live.header, 0, LIVE_DATA_OFFSET))
+        return true;
+    live_file_remove(&live.file);
+    return false;
 }
 
 void live_start(Vm *vm, const char *command)
@@ -231,8 +234,10 @@ void live_start(Vm *vm, const char *command)
     if (!live.in_file && vm->options.out != NULL)
         stop_file();
     fill_header(command);
-    if (live.in_file && !live_file_publish(&live.file, live.options))
+    if (live.in_file && !live_file_publish(&live.file, live.options)) {
+        live_file_remove(&live.file);
         stop_file();
+    }
 }
 
 void live_mark(uint32_t flag, bool on)

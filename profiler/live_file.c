@@ -175,6 +175,15 @@ bool live_file_allocate(LiveFile *file, uint64_t offset, uint64_t size)
     return done;
 }
 
+void live_file_remove(const LiveFile *file)
+{
+    long fd = open_own(file);
+    if (fd < 0)
+        return;
+    close_fd(fd);
+    raw_syscall(__NR_unlink, (long)file->path, 0, 0, 0, 0, 0);
+}
+
 void live_file_give(const LiveFile *file, uint32_t user)
 {
     long fd = open_own(file);

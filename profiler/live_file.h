@@ -25,6 +25,8 @@ typedef struct LiveFile {
 bool live_file_create(LiveFile *file, const VmOptions *options);
 /* Allocates [offset, offset + size). False: the disk, or the process's file limit, is full. */
 bool live_file_allocate(LiveFile *file, uint64_t offset, uint64_t size);
+/* Removes it: nothing will be in it. */
+void live_file_remove(const LiveFile *file);
 /* Makes it `user`'s, as far as this process may. UINT32_MAX: leaves it as it is. */
 void live_file_give(const LiveFile *file, uint32_t user);
 /* Maps allocated bytes at `at`, over what is there. */

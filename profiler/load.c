@@ -73,6 +73,15 @@ static const char *note_load(ElfHead *head, const Elf64_Phdr *phdr, bool *any)
     return NULL;
 }
 
+/* The kernel maps what is not there, and the program dies when it touches it. */
+static const char *check_bytes(long fd, const Elf64_Phdr *phdr)
+{
+    uint8_t last;
+    if (phdr->p_filesz == 0 || read_at(fd, &last, 1, phdr->p_offset + phdr->p_filesz - 1))
+        return NULL;
+    return "cut short: a segment runs past the end of the file";
+}
+
 static const char *read_interpreter(long fd, const Elf64_Phdr *phdr, ElfHead *head)
 {
     if (phdr->p_filesz < 2 || phdr->p_filesz > LOAD_PATH_MAX)
@@ -101,6 +110,8 @@ const char *elf_read_head(long fd, ElfHead *head)
         const Elf64_Phdr *phdr = &head->phdr[i];
         if (phdr->p_type == PT_LOAD)
             problem = note_load(head, phdr, &any);
+        if (phdr->p_type == PT_LOAD && problem == NULL)
+            problem = check_bytes(fd, phdr);
         if (phdr->p_type == PT_INTERP && head->interpreter[0] == '\0')
             problem = read_interpreter(fd, phdr, head);
         if (phdr->p_type == PT_GNU_STACK)

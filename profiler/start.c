@@ -87,17 +87,28 @@ static Thread *first_thread(Vm *vm)
     return thread;
 }
 
+__attribute__((noreturn)) static void refuse(const ExecPlan *plan)
+{
+    enum { EXIT_REFUSED = 4 };
+    Text text;
+    text_start(&text);
+    text_put(&text, plan->program);
+    text_put(&text, ": ");
+    text_put(&text, plan->why_native != NULL ? plan->why_native
+                                             : "not a program that can be opened and executed");
+    vm_say(text.bytes);
+    for (;;)
+        raw_syscall(__NR_exit_group, EXIT_REFUSED, 0, 0, 0, 0, 0);
+}
+
 /* Executed programs were looked into by execve (process.c); the first one is looked into here. */
 static void resolve_first(const Vm *vm, const Start *start, uint64_t *sp)
 {
-    enum { EXIT_REFUSED = 4 };
     static ExecPlan plan;
     static OptionText text;
     exec_plan_make(&plan, start->program);
-    if (plan.native) {
-        vm_say(plan.why_native != NULL ? plan.why_native : "not a program that can be executed");
-        raw_syscall(__NR_exit_group, EXIT_REFUSED, 0, 0, 0, 0, 0);
-    }
+    if (plan.native)
+        refuse(&plan);
     if (plan.n_prefix == 0)
         return;
     const char **guest = (const char **)(sp + 1 + start->first);

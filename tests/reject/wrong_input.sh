@@ -49,6 +49,32 @@ rejects 3 'cut.rsp: ' "$RESPIN" optimize one -p cut.rsp -o out
 rejects 3 'empty: ' "$RESPIN" optimize empty -p one.rsp -o out
 rejects 3 'empty: ' "$RESPIN" optimize one -p empty -o out
 
+# profile: a program that is none, or has no end, by its name; a profile that could not be written is
+# known before the run; no profile takes a program's place
+chmod +x cut
+rejects 4 './cut: cut short' "$RESPIN" profile -o out -- ./cut
+chmod +x empty
+rejects 4 './empty: not a program' "$RESPIN" profile -o out -- ./empty
+printf '#!/nowhere/sh\n' > script
+chmod +x script
+rejects 4 '/nowhere/sh: not a program' "$RESPIN" profile -o out -- ./script
+rejects 5 'nofolder/out: no file' "$RESPIN" profile -o nofolder/out -- ./one
+rejects 4 './one: is a program' "$RESPIN" profile -o ./one -- ./one
+rejects 4 './one: is a program' "$RESPIN" merge one.rsp -o ./one
+[ -x one ] || { failed=1; echo "FAIL: the program is gone"; }
+
+# the profile is no output of its own reading
+cp one.rsp kept.rsp
+rejects 2 "'kept.rsp' is the profile" "$RESPIN" optimize one -p kept.rsp -o kept.rsp
+rejects 2 "'kept.rsp' is the profile" "$RESPIN" report kept.rsp --html=kept.rsp
+rejects 2 "kept.rsp' is the profile" "$RESPIN" convert kept.rsp --to=json -o ./kept.rsp
+cmp one.rsp kept.rsp || failed=1
+
+# report: what cannot be said of BINARY is known before anything is printed
+rejects 5 '^respin: nowhere' "$RESPIN" report one.rsp nowhere
+[ "$(wc -l < log)" = 1 ] || { failed=1; echo "FAIL: report printed before it failed"; }
+rejects 2 'BINARY' "$RESPIN" report one.rsp one --json
+
 # check: an output against another input, an input against itself
 "$RESPIN" optimize one -p one.rsp -o fast > /dev/null 2>&1
 rejects 3 'other|fast' "$RESPIN" check other fast
@@ -56,6 +82,12 @@ rejects 3 'no output of respin' "$RESPIN" check one one
 cp fast spoiled
 printf '\377' | dd of=spoiled bs=1 seek=64 conv=notrunc 2> /dev/null
 rejects 3 'spoiled' "$RESPIN" check one spoiled
+
+# closed descriptors: what is printed lands in no file that was opened in their place
+"$RESPIN" optimize one -p one.rsp -o whole --explain <&- >&- 2>&-
+[ $? = 5 ] && cmp whole fast || { failed=1; echo "FAIL: closed descriptors: the output differs"; }
+rejects 5 'standard output' sh -c '"$0" compare ./one ./one -n 3 --no-model >&-' "$RESPIN"
+rejects 5 'standard output' sh -c '"$0" convert one.rsp --to=text >/dev/full' "$RESPIN"
 
 [ $failed = 0 ] || exit 1
 echo "wrong input: rejected"

@@ -22,6 +22,11 @@ gcc -O1 -static sum.c -o sum
 grep -q 'No space left' log || fail "does not say that the disk is full: $(cat log)"
 [ -z "$(ls -A small)" ] || fail "left behind: $(ls -A small)"
 
+"$RESPIN" profile -o small/rsp -- ./sum > log 2>&1 || fail "profile: the program's own status"
+grep -q 299995 log || fail "profile: the program's output"
+grep -q 'profile cannot grow' log || fail "does not say that there is no profile: $(cat log)"
+[ -z "$(ls -A small)" ] || fail "a profile that could not begin is left behind: $(ls -A small)"
+
 echo kept > small/there
 "$RESPIN" optimize sum -p sum.rsp -o small/there > log 2>&1 && fail "no error"
 [ "$(cat small/there)" = kept ] || fail "the file that was there is gone"
