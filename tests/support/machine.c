@@ -13,6 +13,7 @@
  */
 #include "support/machine.h"
 
+#include "profiler/translate.h"
 #include "support/vm_double.h"
 
 #include <signal.h>
@@ -164,10 +165,13 @@ static void put_way_out(void)
 
 static Engine engine_wanted(void)
 {
+    static const char *const names[] = { "switch", "indirect", "threaded", "translate" };
     const char *name = getenv("VM_ENGINE");
-    if (name != NULL && strcmp(name, "switch") == 0)
-        return ENGINE_SWITCH;
-    return name != NULL && strcmp(name, "indirect") == 0 ? ENGINE_INDIRECT : ENGINE_THREADED;
+    for (unsigned i = 0; name != NULL && i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(name, names[i]) == 0)
+            return (Engine)i;
+    }
+    return ENGINE_THREADED;
 }
 
 void machine_init(void)
@@ -188,6 +192,8 @@ void machine_init(void)
     if (!interp_init(&the_vm))
         vm_die(the_vm.unsupported, 0);
     thread.cpu.counter = vm_double_counters();
+    if (vm_keeps_gs(&the_vm))
+        translate_init_thread(&thread);
 }
 
 uint64_t machine_code(void)
