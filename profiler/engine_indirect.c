@@ -26,8 +26,10 @@ static Handler *dispatch[ROUTINE_COUNT];
 
 static void put_row(unsigned row, Handler *const *handlers, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        dispatch[row * ROUTINES_OF_ROW + i] = handlers[i];
+    for (size_t i = 0; i < n; i++) {
+        if (handlers[i] != NULL)
+            dispatch[row * ROUTINES_OF_ROW + i] = handlers[i];
+    }
 }
 
 #define AS_PUT_ROW(form, mnemonic, shape, bits, handlers, source, proof)                           \
@@ -40,6 +42,7 @@ void engine_indirect_init(void)
     SPECIALS(AS_PUT_SPECIAL)
     put_row(ROW_COUNT + SPECIAL_jump_m, h_jump_m_16, 16);
     put_row(ROW_COUNT + SPECIAL_call_m, h_call_m_16, 16);
+    put_row(ROW_COUNT + SPECIAL_nop, h_nop_16, 16);
     dispatch[ROUTINE_NATIVE] = h_step_native;
     dispatch[ROUTINE_CHANGED] = h_step_other;
 }

@@ -54,6 +54,7 @@ select_routine(Cpu *cpu, const Op *op, uint64_t fa, uint64_t fb, uint64_t kind, 
         SPECIALS(AS_SPECIAL_CASE)
         CASES4(ROW_COUNT + SPECIAL_jump_m, 12, h_jump_m_16)
         CASES4(ROW_COUNT + SPECIAL_call_m, 12, h_call_m_16)
+        CASES4(ROW_COUNT + SPECIAL_nop, 12, h_nop_16)
     case ROUTINE_NATIVE:
         return h_step_native(cpu, op, fa, fb, kind);
     default:

@@ -1,31 +1,31 @@
 /*
- * fetch.c: the decoder of forms.
+ * fetch.c: the tables of the decoder of forms, and what it gives to records.
  *
- *     prefixes  [REX]  opcode  [ModRM [SIB] [displacement]]  [immediate]
- *                        │       │
- *                        └───────┴──► opcodes[map + opcode][ModRM.reg]: operands, size, rows
+ *     opcodes.h ──► cells: by operand size, opcode and ModRM.reg      fetch_form.h ──► GuestInsn
  *
- * One table (opcodes.h), spread out at start by the field that chooses among instructions, so that
- * an instruction costs one look. It runs at each execution in the engines `switch` and `indirect`
- * and once per instruction in the others.
+ * The decoder itself (fetch_form.h) runs at each execution in the engines `switch` and `indirect`
+ * (step.c) and once per instruction in the others (here).
  *
  * SPDX-License-Identifier: MIT
  */
 #define ZYAN_NO_LIBC 1
-#include "profiler/fetch.h"
+#include "profiler/fetch_form.h"
 
 #include "profiler/forms.h"
 
 #include <Zydis/Mnemonic.h>
 
-enum { OPCODE_COUNT = 512, MAX_INSN = 15, NO_BASE = 5, SIB_FOLLOWS = 4, TABLE_ROW_MAX = 16 };
+/* MODE: the first of an indirect branch's memory operands. IMM: bytes of the operand's size. */
+enum { MAX_INSN = 15, SPECIAL_MODES = 12, IMM_AT_MOST_4 = 16, IMM_WHOLE };
 
 typedef struct Opcode {
     uint8_t operands, size, prefix;
     uint16_t row_reg, row_mem;
 } Opcode;
 
-static Opcode opcodes[OPCODE_COUNT][ANY_REG];
+static Opcode opcodes[CELL_OPCODES][CELL_REGS];
+
+Cell fetch_cells[CELL_SIZES][CELL_OPCODES][CELL_REGS];
 
 RowFacts fetch_facts[ROW_COUNT + SPECIAL_COUNT];
 
@@ -77,44 +77,7 @@ static void init_facts(void)
     }
 }
 
-void fetch_init(void)
-{
-    init_facts();
-    for (unsigned i = 0; i < sizeof lines / sizeof lines[0]; i++) {
-        const struct OpcodeLine *line = &lines[i];
-        for (unsigned reg = 0; reg < ANY_REG; reg++) {
-            if (line->reg == ANY_REG || line->reg == reg)
-                opcodes[line->opcode][reg] = line->is;
-        }
-    }
-}
-
-/* ---- prefixes ---- */
-
-enum {
-    REX_B = 1,
-    REX_X = 2,
-    REX_R = 4,
-    REX_W = 8,
-    REX = 0x40,
-    HAS_66 = 1,
-    HAS_67 = 2,
-    HAS_FS = 4,
-    HAS_OTHER_SEGMENT = 8,
-    HAS_F2 = 16,
-    HAS_F3 = 32,
-    HAS_GS = 128,
-};
-
-typedef struct Fetch {
-    const uint8_t *at;
-    const uint8_t *start;
-    unsigned prefixes, rex;
-    unsigned modrm;
-    bool memory; /* an operand is memory */
-} Fetch;
-
-static const uint8_t prefix_bits[256] = {
+const uint8_t fetch_prefix_bits[256] = {
     [0x66] = HAS_66,
     [0x67] = HAS_67,
     [0x64] = HAS_FS,
@@ -128,365 +91,326 @@ static const uint8_t prefix_bits[256] = {
     [0x40 ... 0x4f] = REX,
 };
 
-/* SDM vol. 2A 2.2.1: a REX prefix counts only right before the opcode. */
-static inline void take_prefixes(Fetch *f)
-{
-    for (; f->at - f->start < MAX_INSN; f->at++) {
-        unsigned prefix = prefix_bits[*f->at];
-        if (prefix == 0)
-            return;
-        f->rex = prefix == REX ? *f->at : 0;
-        f->prefixes |= prefix & ~(unsigned)REX;
-    }
-}
+#define AT(n) (n) * 8
+#define HIGH(n) (n) * 8 + 1
+#define AT_8 AT(8), AT(9), AT(10), AT(11), AT(12), AT(13), AT(14), AT(15)
+const uint8_t fetch_register_at[2][16] = {
+    { AT(0), AT(1), AT(2), AT(3), AT(4), AT(5), AT(6), AT(7), AT_8 },
+    { AT(0), AT(1), AT(2), AT(3), HIGH(0), HIGH(1), HIGH(2), HIGH(3), AT_8 },
+};
 
-/* ---- operands ---- */
+/* ---- cells ---- */
 
-static inline int64_t take_signed(Fetch *f, unsigned bytes)
-{
-    int64_t value;
-    switch (bytes) {
-    case 1:
-        value = *(const int8_t *)f->at;
-        break;
-    case 2:
-        value = *(const int16_t *)(const void *)f->at;
-        break;
-    case 4:
-        value = *(const int32_t *)(const void *)f->at;
-        break;
-    default:
-        value = *(const int64_t *)(const void *)f->at;
-    }
-    f->at += bytes;
-    return value;
-}
-
-/* The offset into Cpu of register `number`; without REX, byte registers 4 to 7 are second bytes. */
-static inline uint8_t register_at(const Fetch *f, unsigned number, unsigned bits)
-{
-    if (bits == 8 && f->rex == 0 && number >= 4)
-        return (uint8_t)((number - 4) * 8 + 1);
-    return (uint8_t)(number * 8);
-}
-
-static inline uint8_t reg_operand(const Fetch *f, unsigned bits)
-{
-    return register_at(f, (f->modrm >> 3 & 7) | ((f->rex & REX_R) != 0 ? 8 : 0), bits);
-}
-
-static inline uint8_t rm_operand(const Fetch *f, unsigned bits)
-{
-    return register_at(f, (f->modrm & 7) | ((f->rex & REX_B) != 0 ? 8 : 0), bits);
-}
-
-static inline void take_sib(Fetch *f, GuestMem *mem, unsigned mod)
-{
-    unsigned sib = *f->at++;
-    unsigned index = (sib >> 3 & 7) | ((f->rex & REX_X) != 0 ? 8 : 0);
-    if (index != R_RSP) {
-        mem->index = (uint8_t)(index * 8);
-        mem->scale = (uint8_t)(1u << (sib >> 6));
-    }
-    if ((sib & 7) != NO_BASE || mod != 0)
-        mem->base = (uint8_t)(((sib & 7) | ((f->rex & REX_B) != 0 ? 8 : 0)) * 8);
-    else
-        mem->disp = take_signed(f, 4);
-}
-
-/* SDM vol. 2A tables 2-2 and 2-3. A RIP-relative address is finished when the length is known. */
-static inline void take_memory(Fetch *f, GuestInsn *insn)
-{
-    GuestMem *mem = &insn->mem;
-    unsigned mod = f->modrm >> 6, rm = f->modrm & 7;
-    *mem = (GuestMem){ .base = NO_REG, .index = NO_REG, .usable = true };
-    if (rm == SIB_FOLLOWS) {
-        take_sib(f, mem, mod);
-    } else if (mod == 0 && rm == NO_BASE) {
-        insn->rip_modrm = (uint8_t)(f->at - f->start - 1);
-        insn->rip_high = (f->rex & REX_B) != 0;
-        mem->disp = take_signed(f, 4);
-    } else {
-        mem->base = (uint8_t)((rm | ((f->rex & REX_B) != 0 ? 8 : 0)) * 8);
-    }
-    if (mod == 1)
-        mem->disp = take_signed(f, 1);
-    else if (mod == 2)
-        mem->disp = take_signed(f, 4);
-    if ((f->prefixes & HAS_FS) != 0)
-        mem->mode = MODE_FS;
-    else if (mem->index != NO_REG)
-        mem->mode = MODE_INDEX;
-    else
-        mem->mode = mem->base == NO_REG ? MODE_ABSOLUTE : MODE_BASE;
-}
-
-/* ModRM and what follows it; true: the operand is memory. */
-static inline bool take_rm(Fetch *f, GuestInsn *insn)
-{
-    f->modrm = *f->at++;
-    if (f->modrm >= 0xc0)
-        return false;
-    take_memory(f, insn);
-    return f->memory = true;
-}
-
-static inline unsigned immediate_bytes(unsigned bits)
-{
-    return bits >= 32 ? 4 : bits / 8;
-}
-
-/* The operands of `opcode`; the row that it is, NO_ROW: none. */
-static inline unsigned take_operands(Fetch *f, const Opcode *opcode, GuestInsn *insn)
-{
-    unsigned bits = insn->bits, source = insn->source_bits;
-    switch ((Operands)opcode->operands) {
-    case OPS_EG:
-        if (take_rm(f, insn)) {
-            insn->a = reg_operand(f, bits);
-            return opcode->row_mem;
-        }
-        insn->a = rm_operand(f, bits);
-        insn->b = reg_operand(f, bits);
-        return opcode->row_reg;
-    case OPS_GE:
-    case OPS_GEI:
-    case OPS_GEIB: {
-        bool memory = take_rm(f, insn);
-        insn->a = reg_operand(f, bits);
-        if (!memory)
-            insn->b = rm_operand(f, source);
-        if (opcode->operands != OPS_GE)
-            insn->imm =
-                (uint64_t)take_signed(f, opcode->operands == OPS_GEIB ? 1 : immediate_bytes(bits));
-        return memory ? opcode->row_mem : opcode->row_reg;
-    }
-    case OPS_E:
-    case OPS_EI:
-    case OPS_EIB:
-    case OPS_E1:
-    case OPS_EC: {
-        bool memory = take_rm(f, insn);
-        if (!memory)
-            insn->a = rm_operand(f, bits);
-        if (opcode->operands == OPS_EI)
-            insn->imm = (uint64_t)take_signed(f, immediate_bytes(bits));
-        else if (opcode->operands == OPS_EIB)
-            insn->imm = (uint64_t)take_signed(f, 1);
-        else if (opcode->operands == OPS_E1)
-            insn->imm = 1;
-        else if (opcode->operands == OPS_EC)
-            insn->b = R_RCX * 8;
-        return memory ? opcode->row_mem : opcode->row_reg;
-    }
-    case OPS_AI:
-        insn->a = R_RAX * 8;
-        insn->imm = (uint64_t)take_signed(f, immediate_bytes(bits));
-        return opcode->row_reg;
-    case OPS_O:
-    case OPS_OA:
-    case OPS_OI:
-        f->modrm = f->at[-1];
-        insn->a = rm_operand(f, bits);
-        if (opcode->operands == OPS_OA)
-            insn->b = R_RAX * 8;
-        else if (opcode->operands == OPS_OI)
-            insn->imm = (uint64_t)take_signed(f, bits / 8);
-        return opcode->row_reg;
-    case OPS_I:
-    case OPS_JZ:
-        insn->imm = (uint64_t)take_signed(f, 4);
-        return opcode->row_reg;
-    case OPS_IB:
-    case OPS_JB:
-        insn->imm = (uint64_t)take_signed(f, 1);
-        return opcode->row_reg;
-    case OPS_IW:
-        insn->imm = (uint16_t)take_signed(f, 2);
-        return opcode->row_reg;
-    case OPS_XB:
-        if (*f->at++ != 0xf8)
-            return NO_ROW;
-        insn->imm = (uint64_t)take_signed(f, 4);
-        return opcode->row_reg;
-    case OPS_N:
-        return (f->rex & REX_B) != 0 ? NO_ROW : opcode->row_reg;
-    case OPS_NONE:
-        return opcode->row_reg;
-    default:
-        return NO_ROW;
-    }
-}
-
-/* Operand sizes; what the row's number grows by. False: a size that the table does not have. */
-static inline bool take_size(const Fetch *f, const Opcode *opcode, GuestInsn *insn, unsigned *more)
-{
-    unsigned plain = (f->rex & REX_W) != 0 ? 64 : (f->prefixes & HAS_66) != 0 ? 16 : 32;
-    *more = 0;
-    insn->bits = insn->source_bits = (uint8_t)plain;
-    switch ((OpSize)opcode->size) {
-    case SIZE_B:
-        insn->bits = insn->source_bits = 8;
-        return true;
-    case SIZE_V:
-        return true;
-    case SIZE_64:
-        insn->bits = insn->source_bits = 64;
-        return plain != 16;
-    case SIZE_XB:
-    case SIZE_XW:
-        insn->source_bits = opcode->size == SIZE_XB ? 8 : 16;
-        *more = plain == 64 ? 2 : 0;
-        return plain != 16;
-    case SIZE_XD:
-        insn->source_bits = 32;
-        return plain == 64;
-    case SIZE_ROW:
-        *more = plain == 16 ? 0 : plain == 32 ? 1 : 2;
-        return true;
-    default:
-        *more = plain == 64;
-        return plain != 16;
-    }
-}
-
-static inline bool prefixes_serve(const Fetch *f, const Opcode *opcode)
-{
-    enum { REPEATS = HAS_F2 | HAS_F3 };
-    if (opcode->prefix == PREFIX_ANY)
-        return true;
-    return (f->prefixes & (REPEATS | HAS_67)) == (opcode->prefix == PREFIX_F3 ? HAS_F3 : 0);
-}
-
-/* ---- routines ---- */
-
-static inline unsigned size_index(unsigned bits)
+static unsigned size_index(unsigned bits)
 {
     return bits == 8 ? 0 : bits == 16 ? 1 : bits == 32 ? 2 : 3;
 }
 
-static inline bool is_high(uint8_t reg)
-{
-    return reg != NO_REG && (reg & 1) != 0;
-}
+typedef struct Sizes {
+    uint8_t bits, source_bits; /* of operands 0 and 1 */
+    uint8_t more;              /* what the row's number grows by */
+} Sizes;
 
-/* Index into the row's handlers; 16: there is none. */
-static inline unsigned index_in_row(const RowFacts *fact, const GuestInsn *insn)
+/* False: a size that the table does not have. `wide`: as fetch_cells. */
+static bool take_size(unsigned wide, OpSize size, Sizes *out)
 {
-    unsigned at;
-    if (fact->shape == SHAPE_NONE || fact->shape == SHAPE_I)
-        at = 0;
-    else if (form_has_memory(fact->shape))
-        at = size_index(insn->source_bits) * MODE_COUNT + (unsigned)insn->mem.mode;
-    else
-        at = size_index(insn->source_bits);
-    return (fact->valid >> at & 1) != 0 ? at : TABLE_ROW_MAX;
-}
-
-static bool choose_row(GuestInsn *insn, unsigned row, const RowFacts *fact)
-{
-    if ((fact->writes_a && is_high(insn->a)) || (fact->writes_b && is_high(insn->b)))
-        return false;
-    bool immediate = fact->shape == SHAPE_RI || fact->shape == SHAPE_MI ||
-                     fact->shape == SHAPE_RRI || fact->shape == SHAPE_RMI;
-    if (immediate && !form_immediate_serves(insn)) {
-        insn->routine = (ROW_COUNT + SPECIAL_mov_long) * ROUTINES_OF_ROW;
-        return row == ROW_MOV_RI && insn->bits == 64;
+    uint8_t plain = (uint8_t)(16u << wide);
+    *out = (Sizes){ plain, plain, 0 };
+    switch (size) {
+    case SIZE_B:
+        out->bits = out->source_bits = 8;
+        return true;
+    case SIZE_V:
+        return true;
+    case SIZE_64:
+        out->bits = out->source_bits = 64;
+        return plain != 16;
+    case SIZE_XB:
+    case SIZE_XW:
+        out->source_bits = size == SIZE_XB ? 8 : 16;
+        out->more = plain == 64 ? 2 : 0;
+        return plain != 16;
+    case SIZE_XD:
+        out->source_bits = 32;
+        return plain == 64;
+    case SIZE_ROW:
+        out->more = (uint8_t)wide;
+        return true;
+    default:
+        out->more = plain == 64;
+        return plain != 16;
     }
-    unsigned at = index_in_row(fact, insn);
-    insn->routine = (uint16_t)(row * ROUTINES_OF_ROW + at);
-    return at < TABLE_ROW_MAX;
 }
 
-static uint8_t special_shape(const Fetch *f, unsigned special, bool direct, bool indirect)
+/* The row's routine for a register operand, or for memory of MODE_BASE. */
+static uint16_t row_routine(unsigned row, const Sizes *sizes)
 {
-    if (f->memory)
-        return SHAPE_M;
-    if (direct || special == SPECIAL_ret_drop)
-        return SHAPE_I;
-    return indirect ? SHAPE_R : SHAPE_NONE;
+    if (row == NO_ROW)
+        return NO_ROUTINE;
+    if (row >= ROW_COUNT) {
+        bool memory = row == ROW_COUNT + SPECIAL_jump_m || row == ROW_COUNT + SPECIAL_call_m;
+        return (uint16_t)(row * ROUTINES_OF_ROW + (memory ? SPECIAL_MODES : 0));
+    }
+    const RowFacts *fact = &fetch_facts[row + sizes->more];
+    unsigned at = fact->shape == SHAPE_NONE || fact->shape == SHAPE_I ? 0
+                  : form_has_memory(fact->shape) ? size_index(sizes->source_bits) * MODE_COUNT
+                                                 : size_index(sizes->source_bits);
+    if ((fact->valid >> at & 1) == 0)
+        return NO_ROUTINE;
+    return (uint16_t)((row + sizes->more) * ROUTINES_OF_ROW + at);
 }
 
-/* Specials whose encoding, prefixes or operands say more than the table does. */
-static bool choose_special(const Fetch *f, GuestInsn *insn, unsigned special)
+static const struct OperandFacts {
+    uint8_t is;
+    uint8_t imm; /* bytes of the immediate; IMM_…: of the operand size */
+} operand_facts[] = {
+    [OPS_NO_FORM] = { 0, 0 },
+    [OPS_NONE] = { 0, 0 },
+    [OPS_N] = { CELL_ODD, 0 },
+    [OPS_EG] = { CELL_MODRM, 0 },
+    [OPS_GE] = { CELL_MODRM | CELL_REG_FIRST, 0 },
+    [OPS_E] = { CELL_MODRM, 0 },
+    [OPS_EI] = { CELL_MODRM, IMM_AT_MOST_4 },
+    [OPS_EIB] = { CELL_MODRM, 1 },
+    [OPS_E1] = { CELL_MODRM | CELL_ONE, 0 },
+    [OPS_EC] = { CELL_MODRM, 0 },
+    [OPS_GEI] = { CELL_MODRM | CELL_REG_FIRST, IMM_AT_MOST_4 },
+    [OPS_GEIB] = { CELL_MODRM | CELL_REG_FIRST, 1 },
+    [OPS_AI] = { 0, IMM_AT_MOST_4 },
+    [OPS_O] = { CELL_IN_OPCODE, 0 },
+    [OPS_OA] = { CELL_IN_OPCODE, 0 },
+    [OPS_OI] = { CELL_IN_OPCODE, IMM_WHOLE },
+    [OPS_I] = { 0, 4 },
+    [OPS_IB] = { 0, 1 },
+    [OPS_IW] = { 0, 2 },
+    [OPS_JB] = { 0, 1 },
+    [OPS_JZ] = { 0, 4 },
+    [OPS_XB] = { CELL_MODRM | CELL_ODD, 4 },
+};
+
+static bool is_shift(unsigned mnemonic)
 {
-    unsigned at = 0;
-    insn->flow = fetch_facts[ROW_COUNT + special].flow;
-    insn->cc = fetch_facts[ROW_COUNT + special].cc;
-    switch (special) {
+    return mnemonic == ZYDIS_MNEMONIC_SHL || mnemonic == ZYDIS_MNEMONIC_SHR ||
+           mnemonic == ZYDIS_MNEMONIC_SAR || mnemonic == ZYDIS_MNEMONIC_ROL ||
+           mnemonic == ZYDIS_MNEMONIC_ROR;
+}
+
+/* What the bits of byte registers, counts and odd conditions are. */
+static uint8_t more_bits(const Opcode *opcode, const Sizes *sizes, unsigned row)
+{
+    unsigned is = 0;
+    bool names_reg = opcode->operands == OPS_EG || opcode->operands == OPS_GE;
+    if (names_reg && sizes->bits == 8)
+        is |= CELL_BYTE_REG;
+    if (sizes->source_bits == 8)
+        is |= CELL_BYTE_RM;
+    if (opcode->prefix == PREFIX_F3)
+        is |= CELL_ODD;
+    if (row < ROW_COUNT && is_shift(fetch_facts[row].mnemonic) &&
+        fetch_facts[row].shape == SHAPE_RI)
+        is |= CELL_COUNT_CHECK;
+    return (uint8_t)is;
+}
+
+static uint8_t immediate_bytes(uint8_t imm, unsigned bits)
+{
+    if (imm == IMM_WHOLE)
+        return (uint8_t)(bits / 8);
+    if (imm == IMM_AT_MOST_4)
+        return bits >= 32 ? 4 : (uint8_t)(bits / 8);
+    return imm;
+}
+
+static Cell make_cell(const Opcode *opcode, unsigned wide)
+{
+    const struct OperandFacts *operands = &operand_facts[opcode->operands];
+    Cell cell = { .reg = NO_ROUTINE, .mem = NO_ROUTINE };
+    Sizes sizes;
+    if (opcode->operands == OPS_NO_FORM || !take_size(wide, (OpSize)opcode->size, &sizes))
+        return cell;
+    cell.reg = row_routine(opcode->row_reg, &sizes);
+    cell.mem = row_routine(opcode->row_mem, &sizes);
+    if (opcode->row_mem == SPECIAL(nop))
+        cell.mem = SPECIAL(nop) * ROUTINES_OF_ROW + SPECIAL_MODES;
+    cell.imm = immediate_bytes(operands->imm, sizes.bits);
+    cell.is = operands->is | more_bits(opcode, &sizes, opcode->row_reg);
+    cell.bits = sizes.bits;
+    if (opcode->row_reg >= ROW_COUNT && opcode->row_reg != NO_ROW)
+        cell.flow = fetch_facts[opcode->row_reg].flow;
+    return cell;
+}
+
+static void init_cells(unsigned code, unsigned reg)
+{
+    for (unsigned wide = 0; wide < CELL_SIZES; wide++)
+        fetch_cells[wide][code][reg] = make_cell(&opcodes[code][reg], wide);
+}
+
+void fetch_init(void)
+{
+    init_facts();
+    for (unsigned i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        const struct OpcodeLine *line = &lines[i];
+        for (unsigned reg = 0; reg < CELL_REGS; reg++) {
+            if (line->reg == ANY_REG || line->reg == reg)
+                opcodes[line->opcode][reg] = line->is;
+        }
+    }
+    for (unsigned code = 0; code < CELL_OPCODES; code++) {
+        for (unsigned reg = 0; reg < CELL_REGS; reg++)
+            init_cells(code, reg);
+    }
+}
+
+/* ---- what is rare ---- */
+
+static const Opcode *opcode_of(const Cell *cell)
+{
+    size_t at = (size_t)(cell - &fetch_cells[0][0][0]);
+    return &opcodes[0][0] + at % (CELL_OPCODES * CELL_REGS);
+}
+
+static bool prefixes_serve(const Opcode *opcode, unsigned prefixes)
+{
+    enum { REPEATS = HAS_F2 | HAS_F3 };
+    if (opcode->prefix == PREFIX_ANY)
+        return true;
+    return (prefixes & (REPEATS | HAS_67)) == (opcode->prefix == PREFIX_F3 ? HAS_F3 : 0);
+}
+
+/* The routine for an operand in FS. */
+static unsigned with_fs(unsigned routine, bool rip)
+{
+    unsigned at = routine | MODE_FS;
+    bool valid = (fetch_facts[at / ROUTINES_OF_ROW].valid >> at % ROUTINES_OF_ROW & 1) != 0;
+    return valid && !rip ? at : NO_ROUTINE;
+}
+
+/* Specials whose encoding or operands say more than the table does. */
+static unsigned odd_special(unsigned routine, unsigned prefixes, unsigned modrm)
+{
+    bool narrow = (prefixes & HAS_67) != 0;
+    switch (routine / ROUTINES_OF_ROW - ROW_COUNT) {
     case SPECIAL_endbr64:
-        if (f->modrm != 0xfa)
-            return false;
-        break;
-    case SPECIAL_jump_m:
-    case SPECIAL_call_m:
-        at = 12 + (unsigned)insn->mem.mode;
-        break;
+        return modrm == 0xfa ? routine : NO_ROUTINE;
+    case SPECIAL_abort:
+        return modrm == 0xf8 ? routine : NO_ROUTINE;
     case SPECIAL_jrcxz:
-        if ((f->prefixes & HAS_67) != 0)
-            special = SPECIAL_jecxz;
-        break;
+        return narrow ? SPECIAL(jecxz) * ROUTINES_OF_ROW : routine;
     case SPECIAL_loop:
     case SPECIAL_loope:
     case SPECIAL_loopne:
-        if ((f->prefixes & HAS_67) != 0)
-            return false;
-        break;
+        return narrow ? NO_ROUTINE : routine;
     default:
-        break;
+        return routine;
     }
-    bool direct = insn->flow == FLOW_COND || insn->flow == FLOW_COUNT || insn->flow == FLOW_JUMP ||
-                  insn->flow == FLOW_CALL || insn->flow == FLOW_ABORT;
-    if (direct)
-        insn->target = insn->pc + insn->size + insn->imm;
-    insn->mnemonic = fetch_facts[ROW_COUNT + special].mnemonic;
-    bool indirect = insn->flow == FLOW_JUMP_IND || insn->flow == FLOW_CALL_IND;
-    insn->shape = special_shape(f, special, direct, indirect);
-    insn->routine = (uint16_t)((ROW_COUNT + special) * ROUTINES_OF_ROW + at);
-    return true;
 }
 
-static inline bool finish_memory(const Fetch *f, GuestInsn *insn)
+unsigned fetch_odd(const Cell *cell, unsigned routine, uint8_t prefixes, uint8_t rex, uint8_t modrm,
+                   bool rip)
 {
-    GuestMem *mem = &insn->mem;
-    if ((f->prefixes & (HAS_67 | HAS_GS)) != 0)
-        return false;
-    if (insn->rip_modrm != 0) {
-        mem->disp += (int64_t)(insn->pc + insn->size);
-        insn->rip_target = (uint64_t)mem->disp;
+    const Opcode *opcode = opcode_of(cell);
+    bool memory = (cell->is & CELL_MODRM) != 0 && modrm < REGISTER_FORM;
+    if (routine == NO_ROUTINE || !prefixes_serve(opcode, prefixes) ||
+        (opcode->operands == OPS_N && (rex & REX_B) != 0))
+        return NO_ROUTINE;
+    if (memory && (prefixes & (HAS_67 | HAS_GS)) != 0)
+        return NO_ROUTINE;
+    if (memory && (prefixes & HAS_FS) != 0)
+        routine = with_fs(routine, rip);
+    return odd_special(routine, prefixes, modrm);
+}
+
+unsigned fetch_high(unsigned routine, uint8_t a, uint8_t b)
+{
+    const RowFacts *fact = &fetch_facts[routine / ROUTINES_OF_ROW];
+    bool written = (fact->writes_a && (a & 1) != 0) || (fact->writes_b && (b & 1) != 0);
+    return written ? NO_ROUTINE : routine;
+}
+
+/* ---- instructions for records ---- */
+
+static uint64_t word_at(const uint8_t *bytes)
+{
+    return *(const uint64_t *)(const void *)bytes;
+}
+
+static void put_registers(GuestInsn *insn, const Form *f)
+{
+    bool one = insn->shape == SHAPE_R || insn->shape == SHAPE_RI || insn->shape == SHAPE_RM ||
+               insn->shape == SHAPE_MR || insn->shape == SHAPE_RMI;
+    bool two = insn->shape == SHAPE_RR || insn->shape == SHAPE_RRI;
+    insn->a = one || two || insn->shape == SHAPE_RC ? f->a : NO_REG;
+    insn->b = two ? f->b : insn->shape == SHAPE_RC ? R_RCX * 8 : NO_REG;
+}
+
+static void put_memory(GuestInsn *insn, const Form *f)
+{
+    insn->mem = (GuestMem){ .base = f->base,
+                            .index = f->index,
+                            .scale = f->scale,
+                            .mode = (Mode)(insn->routine % MODE_COUNT),
+                            .usable = true,
+                            .disp = f->disp };
+    if (f->rip) {
+        insn->rip_modrm = f->modrm_at;
+        insn->rip_high = (f->rex & REX_B) != 0;
+        insn->mem.disp += (int64_t)(insn->pc + insn->size);
+        insn->rip_target = (uint64_t)insn->mem.disp;
     }
-    return mem->mode == MODE_ABSOLUTE || mem->disp == (int32_t)mem->disp;
+}
+
+static bool is_direct(uint8_t flow)
+{
+    return flow == FLOW_COND || flow == FLOW_COUNT || flow == FLOW_JUMP || flow == FLOW_CALL ||
+           flow == FLOW_ABORT;
+}
+
+/* Of specials the table gives no shape: it depends on the operand. */
+static uint8_t special_shape(const GuestInsn *insn, unsigned special, const Form *f)
+{
+    if (special == SPECIAL_mov_long)
+        return SHAPE_RI;
+    if (f->memory)
+        return SHAPE_M;
+    if (is_direct(insn->flow) || special == SPECIAL_ret_drop)
+        return SHAPE_I;
+    return insn->flow == FLOW_JUMP_IND || insn->flow == FLOW_CALL_IND ? SHAPE_R : SHAPE_NONE;
+}
+
+/* A FormTaker: into the GuestInsn `to`, whose pc is there. */
+static unsigned take_insn(const Form *f, unsigned routine, void *to)
+{
+    GuestInsn *insn = to;
+    unsigned row = routine / ROUTINES_OF_ROW;
+    const RowFacts *fact = &fetch_facts[row];
+    Sizes sizes;
+    take_size((unsigned)(f->cell - &fetch_cells[0][0][0]) / (CELL_OPCODES * CELL_REGS),
+              (OpSize)opcode_of(f->cell)->size, &sizes);
+    insn->size = (uint8_t)f->size;
+    insn->routine = (uint16_t)routine;
+    insn->mnemonic = fact->mnemonic;
+    insn->flow = fact->flow;
+    insn->cc = fact->cc;
+    insn->bits = sizes.bits;
+    insn->source_bits = sizes.source_bits;
+    insn->imm = row == SPECIAL(ret_drop) ? (uint16_t)f->imm : f->imm;
+    insn->rip_modrm = 0;
+    insn->shape = row < ROW_COUNT ? fact->shape : special_shape(insn, row - ROW_COUNT, f);
+    put_registers(insn, f);
+    if (f->memory)
+        put_memory(insn, f);
+    if (is_direct(insn->flow))
+        insn->target = insn->pc + f->size + f->imm;
+    return routine;
 }
 
 bool fetch_insn(GuestInsn *insn, const uint8_t *bytes, unsigned room, uint64_t pc)
 {
-    Fetch f = { .at = bytes, .start = bytes };
-    unsigned more;
-    take_prefixes(&f);
-    unsigned opcode_byte = *f.at++;
-    if (opcode_byte == 0x0f)
-        opcode_byte = TWO_BYTE + *f.at++;
-    const Opcode *opcode = &opcodes[opcode_byte][*f.at >> 3 & 7];
-    if (opcode->operands == OPS_NO_FORM || !prefixes_serve(&f, opcode) ||
-        !take_size(&f, opcode, insn, &more))
-        return false;
+    uint64_t low = word_at(bytes), high = word_at(bytes + 8);
     insn->pc = pc;
-    insn->a = insn->b = NO_REG;
-    insn->rip_modrm = 0;
-    insn->imm = 0;
-    unsigned row = take_operands(&f, opcode, insn);
-    if (row == NO_ROW)
-        return false;
-    row += more;
-    insn->size = (uint8_t)(f.at - bytes);
-    if (insn->size > room || insn->size > MAX_INSN || (f.memory && !finish_memory(&f, insn)))
-        return false;
-    if (row >= ROW_COUNT)
-        return choose_special(&f, insn, row - ROW_COUNT);
-    const RowFacts *fact = &fetch_facts[row];
-    insn->mnemonic = fact->mnemonic;
-    insn->shape = fact->shape;
-    insn->flow = FLOW_NEXT;
-    insn->cc = 16;
-    return choose_row(insn, row, fact);
+    unsigned routine = fetch_form(FETCH_SHORT, low, high, NO_REG, take_insn, insn);
+    if (routine == NO_ROUTINE)
+        routine = fetch_form(FETCH_WHOLE, low, high, NO_REG, take_insn, insn);
+    return routine != NO_ROUTINE && insn->size <= room && insn->size <= MAX_INSN;
 }

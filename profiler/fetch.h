@@ -32,7 +32,7 @@ typedef struct RowFacts {
 extern RowFacts fetch_facts[ROW_COUNT + SPECIAL_COUNT];
 
 /* Bytes that fetch_insn may read, whatever `room` says. */
-enum { FETCH_READS = 32 };
+enum { FETCH_READS = 16 };
 
 /*
  * Decodes the instruction at `bytes`, `room` of which are there, which stands at guest address pc.

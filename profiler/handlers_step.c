@@ -24,16 +24,18 @@ HANDLER(h_step_raw)
 HANDLER(h_step_edge)
 {
     U64 pc = cpu->step.pc, page_end = (pc | (STEP_PAGE - 1)) + 1;
-    U64 left = page_end - pc;
-    STEP_LOAD(page_end - STEP_FETCH + cpu->step.view, 0);
-    for (U64 i = 0; i < left; i++)
-        cpu->step.bytes[i] = cpu->step.bytes[STEP_FETCH - left + i];
-    cpu->step.room = (U32)left;
+    U32 left = (U32)(page_end - pc), dropped = STEP_FETCH - left, room = left;
+    STEP_LOAD(low, page_end - STEP_FETCH + cpu->step.view);
+    STEP_LOAD(high, page_end - STEP_FETCH + 8 + cpu->step.view);
+    unsigned __int128 bytes = ((unsigned __int128)high << 64 | low) >> 8 * dropped;
     if (cpu->step.end > page_end) {
-        STEP_LOAD(code_view(page_end), left);
-        cpu->step.room += STEP_FETCH;
+        U64 behind = code_view(page_end);
+        STEP_LOAD(low_behind, behind);
+        STEP_LOAD(high_behind, behind + 8);
+        bytes |= ((unsigned __int128)high_behind << 64 | low_behind) << 8 * left;
+        room = STEP_FETCH;
     }
-    STEP_DISPATCH(step_decode(cpu));
+    STEP_DISPATCH(step_decode_edge(cpu, (U64)bytes, (U64)(bytes >> 64), room));
 }
 
 /* ---- blocks ---- */
@@ -85,7 +87,10 @@ HANDLER(h_step_go)
 {
     if (UNLIKELY(cpu->pending != 0))
         return flow_leave(cpu, flags_raw(kind, fa, fb), cpu->pc, RUN_PENDING);
-    JUMP_TO(flow_find_code(cpu, cpu->pc, NULL));
+    const StepSeen *seen = step_seen(cpu, cpu->pc);
+    if (LIKELY(seen->pc == cpu->pc))
+        JUMP_TO(seen->ops);
+    JUMP_TO(step_find(cpu));
 }
 
 /* What stands at step.pc is not what the block was made of: what was executed is counted, and the
@@ -104,7 +109,11 @@ HANDLER(h_step_fall)
     if (UNLIKELY(cpu->step.site->d != FLOW_NEXT || cpu->step.next != cpu->step.end))
         return h_step_other(cpu, op, fa, fb, kind);
     COUNT(cpu->step.site->imm);
-    JUMP_TO(flow_find_code(cpu, cpu->step.end, NULL));
+    cpu->pc = cpu->step.end;
+    const StepSeen *seen = step_seen(cpu, cpu->pc);
+    if (LIKELY(seen->pc == cpu->pc))
+        JUMP_TO(seen->ops);
+    JUMP_TO(step_find(cpu));
 }
 
 /* ---- what has no routine ---- */
@@ -175,3 +184,4 @@ SPECIALS(AS_SPECIAL_TABLE)
 #undef h_call_m
 static Handler *const h_jump_m_16[16] = { [12] = ROW_M(h_jump_m, 64) };
 static Handler *const h_call_m_16[16] = { [12] = ROW_M(h_call_m, 64) };
+static Handler *const h_nop_16[16] = { [12] = h_nop, h_nop, h_nop, h_nop };

@@ -82,6 +82,7 @@ RunExit interp_run(Thread *thread)
     if (cpu->targets == NULL) {
         vm_lock(&the_vm.code_lock);
         lookup_init_thread(cpu);
+        step_init_thread(cpu);
         vm_unlock(&the_vm.code_lock);
     }
     if (vm_keeps_gs(&the_vm))

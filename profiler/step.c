@@ -7,6 +7,7 @@
 #define ZYAN_NO_LIBC 1
 #include "profiler/step.h"
 
+#include "profiler/fetch_form.h"
 #include "profiler/flow.h"
 #include "profiler/forms.h"
 #include "profiler/gs.h"
@@ -22,8 +23,8 @@ typedef struct Kept {
     uint64_t pc;
     const Op *ops;
     struct Kept *next;
+    uint64_t bytes[2], mask[2]; /* of 16: those that are the instruction's */
     uint8_t size;
-    uint8_t bytes[MAX_INSN];
 } Kept;
 
 static const StepEngine *engine;
@@ -36,6 +37,24 @@ void step_init(void)
     engine = the_vm.options.engine == ENGINE_SWITCH ? &engine_switch : &engine_indirect;
     engine_indirect_init();
     kept = vm_alloc(KEPT_BUCKETS * sizeof *kept);
+}
+
+void step_init_thread(Cpu *cpu)
+{
+    if (!step_is_on())
+        return;
+    cpu->step.seen = vm_alloc(STEP_SEEN * sizeof *cpu->step.seen);
+    for (unsigned i = 0; i < STEP_SEEN; i++)
+        cpu->step.seen[i].pc = UINT64_MAX;
+}
+
+const Op *step_find(Cpu *cpu)
+{
+    bool real;
+    const Op *ops = flow_find_code(cpu, cpu->pc, &real);
+    if (real)
+        *step_seen(cpu, cpu->pc) = (StepSeen){ cpu->pc, ops };
+    return ops;
 }
 
 /* ---- blocks ---- */
@@ -85,87 +104,103 @@ static uint8_t or_zero(uint8_t reg)
     return reg == NO_REG ? STEP_ZERO_REG : reg;
 }
 
-static void put_memory(Op *op, const GuestInsn *insn)
+/* Transfers whose operand is no memory, as flow.h lays them out; links are guest addresses. The
+ * routine. */
+static __attribute__((noinline)) unsigned put_transfer(Step *step, unsigned flow, uint64_t imm)
 {
-    op->b = or_zero(insn->mem.base);
-    op->c = or_zero(insn->mem.index);
-    op->d = insn->mem.scale;
-    op->imm = (int32_t)insn->mem.disp;
-    op[1].word[0] = (uint64_t)insn->mem.disp;
-    op[1].word[1] = insn->imm;
-}
-
-/* Transfers, as flow.h lays them out; links are guest addresses. */
-static void put_transfer(Op *op, const GuestInsn *insn, const Step *step)
-{
+    Op *op = (Op *)(void *)step->slot;
     op->imm = step->site->imm;
-    switch (insn->flow) {
+    switch (flow) {
     case FLOW_COND:
     case FLOW_COUNT:
         op[1].word[0] = step->next;
-        op[1].word[1] = insn->target;
+        op[1].word[1] = step->next + imm;
         break;
     case FLOW_CALL_IND:
         op[1].word[0] = step->next;
         break;
     case FLOW_RET:
-        op[1].word[0] = insn->imm;
+        op[1].word[0] = (uint16_t)imm;
         break;
     case FLOW_SYSCALL:
         op[1].word[0] = step->pc;
         op[1].word[1] = step->next;
         break;
     default:
-        op[1].word[0] = insn->target;
+        op[1].word[0] = step->next + imm;
         op[2].word[0] = step->next;
     }
+    return step->routine;
 }
 
-unsigned step_decode(Cpu *cpu)
+/* A FormTaker: into the slot of the Step `to`. */
+FETCH_INLINE unsigned take_step(const Form *f, unsigned routine, void *to)
+{
+    Step *step = to;
+    uint64_t next = step->pc + f->size, imm = f->imm;
+    uint64_t *slot = step->slot;
+    step->next = next;
+    step->routine = routine;
+    if (FETCH_RARELY(next > step->end))
+        return ROUTINE_CHANGED;
+    unsigned flow = f->cell->flow;
+    if (flow != FLOW_NEXT && (next != step->end || flow != step->site->d))
+        return ROUTINE_CHANGED;
+    if (f->memory) {
+        uint64_t disp = (uint64_t)f->disp + (f->rip ? next : 0);
+        slot[1] = f->a | (uint64_t)f->base << 8 | (uint64_t)f->index << 16 |
+                  (uint64_t)f->scale << 24 | disp << 32;
+        slot[2] = disp;
+        slot[3] = imm;
+        return routine;
+    }
+    if ((f->cell->is & CELL_COUNT_CHECK) != 0)
+        imm &= f->cell->bits == 64 ? 63 : 31;
+    slot[1] = f->a | (uint64_t)f->b << 8 | imm << 32;
+    slot[2] = imm;
+    return flow == FLOW_NEXT ? routine : put_transfer(step, flow, imm);
+}
+
+/* What is no short form; and what is none, to be run natively. */
+static __attribute__((noinline)) unsigned decode_whole(Step *step, uint64_t low, uint64_t high,
+                                                       unsigned room)
+{
+    unsigned routine = fetch_form(FETCH_WHOLE, low, high, STEP_ZERO_REG, take_step, step);
+    if (routine != NO_ROUTINE && step->next - step->pc <= room)
+        return routine;
+    step->bytes[0] = low;
+    step->bytes[1] = high;
+    step->room = room;
+    return ROUTINE_NATIVE;
+}
+
+unsigned step_decode(Cpu *cpu, uint64_t low, uint64_t high)
 {
     Step *step = &cpu->step;
-    GuestInsn insn;
-    if (!fetch_insn(&insn, step->bytes, step->room, step->pc))
-        return ROUTINE_NATIVE;
-    step->next = step->pc + insn.size;
-    bool transfer = insn.flow != FLOW_NEXT;
-    if (step->next > step->end ||
-        (transfer && (step->next != step->end || insn.flow != step->site->d)))
-        return ROUTINE_CHANGED;
-    Op *op = (Op *)(void *)step->slot;
-    op->a = insn.a;
-    op->b = insn.b;
-    op->imm = (int32_t)insn.imm;
-    if (form_has_memory(insn.shape))
-        put_memory(op, &insn);
-    else if (transfer)
-        put_transfer(op, &insn, step);
-    else if (insn.shape == SHAPE_RI && form_is_shift(&insn))
-        op->imm = (int32_t)(insn.imm & (insn.bits == 64 ? 63 : 31));
-    else
-        op[1].word[0] = insn.imm;
-    return step->routine = insn.routine;
+    unsigned routine = fetch_form(FETCH_SHORT, low, high, STEP_ZERO_REG, take_step, step);
+    return routine != NO_ROUTINE ? routine : decode_whole(step, low, high, STEP_FETCH);
+}
+
+unsigned step_decode_edge(Cpu *cpu, uint64_t low, uint64_t high, unsigned room)
+{
+    return decode_whole(&cpu->step, low, high, room);
 }
 
 /* ---- what has no routine ---- */
 
-/* By address and the two bytes there: generated code has many instructions, in turn, at one
+/* By address and the first two bytes there: generated code has many instructions, in turn, at one
  * address. */
 static Kept **kept_bucket(const Step *step)
 {
-    uint64_t key = step->pc + step->bytes[0] + (uint64_t)step->bytes[1] * 257;
+    uint64_t key = step->pc + (step->bytes[0] & 0xffff) * 257;
     return &kept[(key * UINT64_C(0x9e3779b97f4a7c15) >> 40) & (KEPT_BUCKETS - 1)];
 }
 
 static bool same_bytes(const Kept *node, const Step *step)
 {
-    if (node->pc != step->pc || node->size > step->room)
-        return false;
-    for (unsigned i = 0; i < node->size; i++) {
-        if (node->bytes[i] != step->bytes[i])
-            return false;
-    }
-    return true;
+    uint64_t differ = ((step->bytes[0] ^ node->bytes[0]) & node->mask[0]) |
+                      ((step->bytes[1] ^ node->bytes[1]) & node->mask[1]);
+    return node->pc == step->pc && differ == 0 && node->size <= step->room;
 }
 
 static Kept *find_kept(const Step *step)
@@ -250,8 +285,10 @@ static Kept *make_kept(const Step *step)
     Kept *node = pool_take(sizeof *node);
     Kept **head = kept_bucket(step);
     *node = (Kept){ .pc = step->pc, .size = run.insn[0].size, .next = *head };
-    for (unsigned i = 0; i < node->size; i++)
-        node->bytes[i] = run.insn[0].bytes[i];
+    for (unsigned i = 0; i < node->size; i++) {
+        node->mask[i / 8] |= UINT64_C(0xff) << i % 8 * 8;
+        node->bytes[i / 8] |= (uint64_t)run.insn[0].bytes[i] << i % 8 * 8;
+    }
     node->ops = make_records(&run);
     __atomic_store_n(head, node, __ATOMIC_RELEASE);
     return node;

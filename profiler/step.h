@@ -1,7 +1,7 @@
 /*
  * step.h: the engines that decode at each execution, `switch` and `indirect`.
  *
- *     bytes at pc ──► fetch_insn ──► routine, and operands in step.slot (laid out as a record)
+ *     bytes at pc ──► fetch_form ──► routine, and operands in step.slot (laid out as a record)
  *                                       │
  *          switch: one central `switch` ┤    indirect: each routine looks the next one up
  *                                       ▼
@@ -52,12 +52,31 @@ static inline bool step_is_on(void)
     return the_vm.options.engine <= ENGINE_INDIRECT && the_vm.options.burst == NULL;
 }
 
+/* A block that was entered: a thread's own shortcut past lookup.c, direct-mapped. */
+typedef struct StepSeen {
+    uint64_t pc;
+    const Op *ops;
+} StepSeen;
+
+enum { STEP_SEEN = 2048 };
+
+static inline StepSeen *step_seen(const Cpu *cpu, uint64_t pc)
+{
+    return &cpu->step.seen[(pc ^ pc >> 11) & (STEP_SEEN - 1)];
+}
+
 /* Once. */
 void step_init(void);
+/* Once a thread. code_lock is held. */
+void step_init_thread(Cpu *cpu);
+/* As flow_find_code, for cpu->pc; the block is seen then. */
+const Op *step_find(Cpu *cpu);
 /* As records_make. code_lock is held. */
 Block *step_make_block(DecodedRun *run);
-/* Decodes what step.bytes holds (step.room of them): the routine; operands in step.slot. */
-unsigned step_decode(Cpu *cpu);
+/* Decodes the 16 bytes low, high: the routine; operands in step.slot. */
+unsigned step_decode(Cpu *cpu, uint64_t low, uint64_t high);
+/* The same where only `room` bytes are there: at the end of a page. */
+unsigned step_decode_edge(Cpu *cpu, uint64_t low, uint64_t high, unsigned room);
 /* The kept records for what step.bytes holds, which has no routine; NULL: no instruction.
  * Sets step.next. Takes code_lock. */
 const Op *step_native(Cpu *cpu);

@@ -29,21 +29,15 @@
 
 static Handler h_step_raw, h_step_go, h_step_fall, h_step_edge, h_indirect_miss, h_return_miss;
 
-/* 16 bytes of code at `address` into step.bytes at `at`: a guest access, precise on a fault. */
-#define STEP_LOAD(address, at)                                                                     \
+/* Declares `name` as the 8 bytes of code at `address`: a guest access, precise on a fault. */
+#define STEP_LOAD(name, address)                                                                   \
+    U64 name;                                                                                      \
     do {                                                                                           \
         register U64 kind_ __asm__("r8") = kind;                                                   \
-        U64 low_, high_, from_ = (address);                                                        \
         __asm__ volatile(ACCESS("movq %[m], %[v]")                                                 \
-                         : [v] "=r"(low_)                                                          \
-                         : [m] "m"(*(const U64 *)from_), PINNED(kind_)                             \
+                         : [v] "=r"(name)                                                          \
+                         : [m] "m"(*(const U64 *)(address)), PINNED(kind_)                         \
                          : "memory");                                                              \
-        __asm__ volatile(ACCESS("movq %[m], %[v]")                                                 \
-                         : [v] "=r"(high_)                                                         \
-                         : [m] "m"(*(const U64 *)(from_ + 8)), PINNED(kind_)                       \
-                         : "memory");                                                              \
-        *(U64 *)(void *)&cpu->step.bytes[at] = low_;                                               \
-        *(U64 *)(void *)&cpu->step.bytes[(at) + 8] = high_;                                        \
     } while (0)
 
 /* The next instruction: fetched, decoded, dispatched. */
@@ -55,9 +49,9 @@ static Handler h_step_raw, h_step_go, h_step_fall, h_step_edge, h_indirect_miss,
         cpu->step.pc = pc_;                                                                        \
         if (UNLIKELY((pc_ & (STEP_PAGE - 1)) > STEP_PAGE - STEP_FETCH))                            \
             return h_step_edge(cpu, op, fa, fb, kind);                                             \
-        STEP_LOAD(pc_ + cpu->step.view, 0);                                                        \
-        cpu->step.room = STEP_FETCH;                                                               \
-        STEP_DISPATCH(step_decode(cpu));                                                           \
+        STEP_LOAD(low_, pc_ + cpu->step.view);                                                     \
+        STEP_LOAD(high_, pc_ + cpu->step.view + 8);                                                \
+        STEP_DISPATCH(step_decode(cpu, low_, high_));                                              \
     } while (0)
 
 #endif

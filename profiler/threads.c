@@ -90,9 +90,11 @@ static void keep_own(const Cpu *from, Cpu *to)
 {
     uint64_t *counter = to->counter;
     void *targets = to->targets;
+    struct StepSeen *seen = to->step.seen;
     *to = *from;
     to->counter = counter;
     to->targets = targets;
+    to->step.seen = seen;
     to->pending = 0;
 }
 

@@ -59,9 +59,10 @@ typedef struct Step {
     uint64_t view;                 /* from a guest address to where its bytes are read */
     const struct Block *block;     /* what they are counted by */
     const Op *site;                /* of the block's last instruction */
+    struct StepSeen *seen;         /* blocks by address, those entered last */
     uint32_t routine;              /* that executes it */
     uint32_t room;                 /* bytes that are valid in… */
-    uint8_t bytes[48];             /* …its encoding */
+    uint64_t bytes[2];             /* …its encoding, where it has no routine */
     _Alignas(16) uint64_t slot[6]; /* its operands, as a record */
 } Step;
 
