@@ -115,6 +115,19 @@ static uint64_t all_values(const Profile *profile)
     return n;
 }
 
+static void print_bursts(const ProfileBursts *bursts)
+{
+    const double ns_per_s = 1e9;
+    if (bursts->moments == 0)
+        return;
+    printf("  bursts        %" PRIu64 " in %" PRIu64
+           " moments, one each %.1f ms: %.3f of %.1f s user "
+           "time (%.2f%%)\n",
+           bursts->taken, bursts->moments, (double)bursts->time_ns / (double)bursts->moments * 1e-6,
+           (double)bursts->spent_ns / ns_per_s, (double)bursts->time_ns / ns_per_s,
+           bursts->time_ns > 0 ? 100.0 * (double)bursts->spent_ns / (double)bursts->time_ns : 0.0);
+}
+
 static void print_profile(Command *command, const Profile *profile)
 {
     char digest[33];
@@ -129,6 +142,7 @@ static void print_profile(Command *command, const Profile *profile)
         printf("  command       %s\n", profile->command);
     printf("  digest        %s\n", digest);
     printf("  instructions  %" PRIu64 "\n", all);
+    print_bursts(&profile->bursts);
     if (all_values(profile) > 0)
         printf("  values        of %" PRIu64 " instructions\n", all_values(profile));
     putchar('\n');
@@ -157,12 +171,15 @@ static json_t *profile_to_json(Command *command, const Profile *profile)
                                (int)module->n_values, "text_written", module->text_written));
     }
     profile_digest(profile, digest);
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:b, s:b, s:b, s:b, s:I, s:o}", "file",
-                     profile->path, "type", "profile", "digest", digest, "command",
-                     profile->command, "processes", (int)profile->n_processes, "complete",
-                     profile->complete, "counting_stopped", profile->counting_stopped, "sampled",
-                     profile->sampled, "detached", profile->detached, "instructions",
-                     (json_int_t)all_instructions(profile), "modules", modules);
+    const ProfileBursts *bursts = &profile->bursts;
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:i, s:b, s:b, s:b, s:b, s:I, s:{s:I, s:I, s:I, s:I}, s:o}", "file",
+        profile->path, "type", "profile", "digest", digest, "command", profile->command,
+        "processes", (int)profile->n_processes, "complete", profile->complete, "counting_stopped",
+        profile->counting_stopped, "sampled", profile->sampled, "detached", profile->detached,
+        "instructions", (json_int_t)all_instructions(profile), "bursts", "moments",
+        (json_int_t)bursts->moments, "taken", (json_int_t)bursts->taken, "time_ns",
+        (json_int_t)bursts->time_ns, "spent_ns", (json_int_t)bursts->spent_ns, "modules", modules);
 }
 
 /* ---- the verb ------------------------------------------------------------------------------- */

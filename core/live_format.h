@@ -20,7 +20,7 @@
 
 #define LIVE_MAGIC UINT64_C(0x3145564c4e505352) /* "RSPNLVE1" */
 enum {
-    LIVE_VERSION = 5,
+    LIVE_VERSION = 6,
     LIVE_CHUNKS = 16384,
     LIVE_PATH_MAX = 456,
 };
@@ -49,7 +49,7 @@ enum LiveFlag {
     LIVE_DETACHED = 2,     /* went native */
     LIVE_ENDED = 4,        /* the process ended in order (exit_group or execve) */
     LIVE_CHILD = 8,        /* not the process that the user started */
-    LIVE_SAMPLED = 16,     /* burst mode: counted were `bursts`, each for `burst_ns` of user time */
+    LIVE_SAMPLED = 16,     /* burst mode: counted were `bursts`, at moments `burst_ns` apart */
     LIVE_VALUES_FULL = 32, /* there were more value sites than there is room for */
 };
 
@@ -68,8 +68,9 @@ typedef struct LiveHeader {
     uint64_t n_texts;
     uint64_t n_values;
     uint64_t bursts;   /* SAMPLED: how often the program was looked at… */
-    uint64_t burst_ns; /* …and the user CPU time between two looks at a thread… */
-    uint64_t spent_ns; /* …and the CPU time that the looks took */
+    uint64_t burst_ns; /* …the user CPU time between two moments of a thread… */
+    uint64_t spent_ns; /* …the CPU time that the looks took… */
+    uint64_t moments;  /* …and how often a look was due: some are left out (burst_share.h) */
     char command[LIVE_PATH_MAX];
 } LiveHeader;
 

@@ -96,6 +96,14 @@ typedef struct ProfileModule {
     bool text_written; /* text of this module was written while it ran */
 } ProfileModule;
 
+/* What burst mode did; all 0 in profiles that were not made by it. */
+typedef struct ProfileBursts {
+    uint64_t moments;  /* how often a look was due… */
+    uint64_t taken;    /* …and how often one was made */
+    uint64_t time_ns;  /* user CPU time of the program that the moments stand for */
+    uint64_t spent_ns; /* CPU time of the looks, in that of the program */
+} ProfileBursts;
+
 typedef struct Profile {
     const char *path;
     ProfileModule *modules;
@@ -107,6 +115,7 @@ typedef struct Profile {
     bool counting_stopped; /* the disk was full at some time: counts are a lower bound */
     bool sampled;          /* burst mode: counts are scaled samples */
     bool detached;         /* part of the run was native and not counted */
+    ProfileBursts bursts;
     uint64_t outside_insns; /* executed outside every module (generated code), not in any block */
     const char *const *remarks; /* what could not be done exactly, for people; sorted, no doubles */
     uint32_t n_remarks;

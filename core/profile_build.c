@@ -259,9 +259,10 @@ static const uint8_t *decode_sizes(Build *build, const LiveBlock *block, uint64_
 }
 
 /*
- * Samples as estimates of executions. A burst stands for burst_ns of user time, in which a program
- * executes some SAMPLE_INSNS_PER_NS instructions a nanosecond: only the size of all counts
- * together depends on that number. One whole factor for all of them: what flowed still flows.
+ * Samples as estimates of executions. The moments, with and without a burst, stand for burst_ns of
+ * user time each, in which a program executes some SAMPLE_INSNS_PER_NS instructions a nanosecond:
+ * only the size of all counts together depends on that number. One whole factor for all of them:
+ * what flowed still flows.
  */
 static const LiveData *scale_samples(Arena *arena, const LiveData *live)
 {
@@ -275,7 +276,7 @@ static const LiveData *scale_samples(Arena *arena, const LiveData *live)
             return live;
         seen = count_add(seen, insns);
     }
-    if (seen == 0 || __builtin_mul_overflow(live->header.bursts, live->header.burst_ns, &all) ||
+    if (seen == 0 || __builtin_mul_overflow(live->header.moments, live->header.burst_ns, &all) ||
         __builtin_mul_overflow(all, (uint64_t)SAMPLE_INSNS_PER_NS, &all))
         return live;
     uint64_t factor = all / seen > 1 ? all / seen : 1;
@@ -286,6 +287,14 @@ static const LiveData *scale_samples(Arena *arena, const LiveData *live)
     LiveData *scaled = arena_copy(arena, live, sizeof *live);
     scaled->counters = counters;
     return scaled;
+}
+
+static ProfileBursts bursts_of(const LiveHeader *header)
+{
+    return (ProfileBursts){ .moments = header->moments,
+                            .taken = header->bursts,
+                            .time_ns = header->moments * header->burst_ns,
+                            .spent_ns = header->spent_ns };
 }
 
 static void add_run(Build *build, const LiveBlock *block, Target start, uint64_t count)
@@ -540,6 +549,7 @@ Status profile_build(Arena *arena, const LiveData *live, Images *images, const P
         .counting_stopped = (live->header.flags & LIVE_STOPPED) != 0,
         .detached = (live->header.flags & LIVE_DETACHED) != 0,
         .sampled = sampled,
+        .bursts = sampled ? bursts_of(&live->header) : (ProfileBursts){ 0 },
         .outside_insns = build.outside_insns,
         .remarks = build.remarks,
         .n_remarks = (uint32_t)build.n_remarks,

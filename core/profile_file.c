@@ -38,6 +38,7 @@ enum RunFlag {
     RUN_SAMPLED = 4,
     RUN_DETACHED = 8,
     RUN_VALUES = 16, /* each module has values */
+    RUN_BURSTS = 32, /* figures of burst mode follow the remarks */
 };
 
 /* ---- writing ------------------------------------------------------------------------------ */
@@ -55,13 +56,22 @@ static bool has_values(const Profile *profile)
     return false;
 }
 
+static void put_bursts(Buffer *out, const ProfileBursts *bursts)
+{
+    buffer_uleb(out, bursts->moments);
+    buffer_uleb(out, bursts->taken);
+    buffer_uleb(out, bursts->time_ns);
+    buffer_uleb(out, bursts->spent_ns);
+}
+
 static void put_run(Buffer *out, const Profile *profile)
 {
+    bool has_bursts = profile->bursts.moments > 0;
     buffer_uleb(out, (profile->complete ? RUN_COMPLETE : 0u) |
                          (profile->counting_stopped ? RUN_STOPPED : 0u) |
                          (profile->sampled ? RUN_SAMPLED : 0u) |
                          (profile->detached ? RUN_DETACHED : 0u) |
-                         (has_values(profile) ? RUN_VALUES : 0u));
+                         (has_values(profile) ? RUN_VALUES : 0u) | (has_bursts ? RUN_BURSTS : 0u));
     buffer_u64(out, profile->run);
     put_string(out, profile->command);
     buffer_uleb(out, profile->n_processes);
@@ -69,6 +79,8 @@ static void put_run(Buffer *out, const Profile *profile)
     buffer_uleb(out, profile->n_remarks);
     for (uint32_t i = 0; i < profile->n_remarks; i++)
         put_string(out, profile->remarks[i]);
+    if (has_bursts)
+        put_bursts(out, &profile->bursts);
     buffer_uleb(out, profile->n_modules);
 }
 
@@ -264,6 +276,15 @@ static Status read_number_of(FileReader *reader, const char *what, size_t least,
     return ST_OK;
 }
 
+static ProfileBursts read_bursts(FileReader *reader)
+{
+    ProfileBursts bursts = { .moments = cursor_uleb(&reader->at) };
+    bursts.taken = cursor_uleb(&reader->at);
+    bursts.time_ns = cursor_uleb(&reader->at);
+    bursts.spent_ns = cursor_uleb(&reader->at);
+    return bursts;
+}
+
 static Status read_run(FileReader *reader, Profile *profile, Error *err)
 {
     uint64_t flags = cursor_uleb(&reader->at);
@@ -282,6 +303,8 @@ static Status read_run(FileReader *reader, Profile *profile, Error *err)
     for (uint32_t i = 0; i < profile->n_remarks; i++)
         remarks[i] = arena_string(reader->arena, cursor_string(&reader->at));
     profile->remarks = remarks;
+    if ((flags & RUN_BURSTS) != 0)
+        profile->bursts = read_bursts(reader);
     TRY(read_number_of(reader, "modules", MODULE_LEAST, &profile->n_modules, err));
     profile->modules = arena_many(reader->arena, ProfileModule, profile->n_modules);
     return ST_OK;

@@ -131,6 +131,12 @@ static void put_module(Buffer *out, Arena *scratch, const ProfileModule *module)
     buffer_print(out, "]}");
 }
 
+static json_t *bursts_value(const ProfileBursts *bursts)
+{
+    return json_pack("[o, o, o, o]", count_value(bursts->moments), count_value(bursts->taken),
+                     count_value(bursts->time_ns), count_value(bursts->spent_ns));
+}
+
 void profile_write_json(const Profile *profile, Buffer *out)
 {
     Arena *scratch = arena_new();
@@ -146,6 +152,8 @@ void profile_write_json(const Profile *profile, Buffer *out)
     put_member(out, false, "counting_stopped", json_boolean(profile->counting_stopped));
     put_member(out, false, "sampled", json_boolean(profile->sampled));
     put_member(out, false, "detached", json_boolean(profile->detached));
+    if (profile->bursts.moments > 0)
+        put_member(out, false, "bursts", bursts_value(&profile->bursts));
     put_member(out, false, "outside", count_value(profile->outside_insns));
     buffer_print(out, ",\n\"remarks\":[");
     for (uint32_t i = 0; i < profile->n_remarks; i++) {

@@ -317,6 +317,14 @@ static void merge_modules(Merge *merge, Profile *out)
     }
 }
 
+static void merge_bursts(const ProfileBursts *part, ProfileBursts *out)
+{
+    out->moments = count_add(out->moments, part->moments);
+    out->taken = count_add(out->taken, part->taken);
+    out->time_ns = count_add(out->time_ns, part->time_ns);
+    out->spent_ns = count_add(out->spent_ns, part->spent_ns);
+}
+
 /* What is said of the run as a whole. Of commands the first in order is kept. */
 static void merge_facts(const Profile *part, bool first, Profile *out)
 {
@@ -331,6 +339,7 @@ static void merge_facts(const Profile *part, bool first, Profile *out)
     out->counting_stopped = out->counting_stopped || part->counting_stopped;
     out->sampled = out->sampled || part->sampled;
     out->detached = out->detached || part->detached;
+    merge_bursts(&part->bursts, &out->bursts);
     out->outside_insns = count_add(out->outside_insns, part->outside_insns);
 }
 

@@ -5,6 +5,7 @@
  *   profile_digest.c whether two profiles hold the same counts
  *   profile_check.c  order and bounds: every reader ends here
  *   profile_text.c   the text form          docs/formats/profile-text.md
+ *   profile_text_out.c   writes it
  *   profile_file.c   the compact form       docs/formats/profile.md
  *   profile_live.c   the live form          docs/formats/live.md
  *   profile_run.c    a run's live files together; the end of a run

@@ -15,6 +15,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "profiler/burst.h"
+#include "profiler/burst_share.h"
 #include "profiler/frame.h"
 #include "profiler/live.h"
 #include "profiler/lookup.h"
@@ -59,8 +60,6 @@ static struct {
     BurstPort *port;
     uint32_t n_slots;
     Thread *slot[SLOTS_MAX];
-    uint64_t asked; /* signals of the clock so far… */
-    uint64_t spent; /* …and CPU time of the looks, ns */
 } burst;
 
 /* Where burst_signal counts who is inside; start.S and burst_entry.S know no struct. */
@@ -158,17 +157,11 @@ static bool can_look(const int32_t *info, const GuestContext *context)
            !has_shadow_stack() && live_has_room() && memory_make_room(ROOM_HEAP, ROOM_CODE);
 }
 
-/* Looks that find new code cost more; the next ones wait until the share is kept again. */
-static bool can_afford(void)
-{
-    uint64_t asked = __atomic_add_fetch(&burst.asked, 1, __ATOMIC_RELAXED);
-    uint64_t spent = __atomic_load_n(&burst.spent, __ATOMIC_RELAXED);
-    return spent <= asked * burst.port->burst_ns / 1000 * burst.port->share;
-}
-
 Thread *burst_take(const int32_t *info, GuestContext *context)
 {
-    if (!can_look(info, context) || !can_afford())
+    const BurstPort *port = burst.port;
+    if (!can_look(info, context) ||
+        !burst_share_allows(port->burst_ns, port->share, live_note_moment(), live_burst_spent()))
         return NULL;
     for (uint32_t i = 0; i < burst.n_slots; i++) {
         ThreadOs *os = burst.slot[i]->os;
@@ -362,8 +355,6 @@ void burst_finish(Thread *thread)
         burst_critical_abort(thread, critical);
     store_cpu(&thread->cpu, &os->interrupted->registers);
     burst_faults_leave();
-    uint64_t spent = cpu_ns() - os->burst_began;
-    live_note_burst(spent);
-    __atomic_add_fetch(&burst.spent, spent, __ATOMIC_RELAXED);
+    live_note_burst(cpu_ns() - os->burst_began);
     go_back(thread);
 }

@@ -30,6 +30,10 @@ enum {
     NAP_NS = 50000,
     NS_PER_MS = 1000000,
 };
+#define MASK_OF(signal) (UINT64_C(1) << ((signal)-1))
+#define FAULTS                                                                                     \
+    (MASK_OF(SIGSEGV) | MASK_OF(SIGBUS) | MASK_OF(SIGFPE) | MASK_OF(SIGILL) | MASK_OF(SIGTRAP) |   \
+     MASK_OF(SIGSYS))
 
 static Place at_process(const Remote *remote)
 {
@@ -88,8 +92,22 @@ static bool is_event_stop(int status)
     return WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_STOP;
 }
 
-/* Waits for the stop that PTRACE_INTERRUPT asks for; signals that come first are passed on. */
-static bool wait_stop(pid_t thread, bool *gone)
+/*
+ * A fault whose signal is not delivered yet. It would come out between the steps of our system
+ * call, before the step's own SIGTRAP, blocked or not (the kernel looks for any synchronous
+ * signal), and that one then would be the process's.
+ */
+static bool has_fault(pid_t pid, pid_t thread)
+{
+    return (process_mask(pid, thread, "SigPnd:") & FAULTS &
+            ~process_mask(pid, thread, "SigBlk:")) != 0;
+}
+
+/*
+ * Waits for the stop that PTRACE_INTERRUPT asks for; signals that come first, and faults that are
+ * under way, are passed on.
+ */
+static bool wait_stop(pid_t pid, pid_t thread, bool *gone)
 {
     const struct timespec nap = { 0, NAP_NS };
     *gone = false;
@@ -100,12 +118,15 @@ static bool wait_stop(pid_t thread, bool *gone)
             *gone = true;
             return false;
         }
-        if (got == thread && is_event_stop(status))
-            return true;
-        if (got == thread)
-            ptrace(PTRACE_CONT, thread, 0, status >> 16 != 0 ? 0 : WSTOPSIG(status));
-        else
+        if (got != thread) {
             nanosleep(&nap, NULL);
+            continue;
+        }
+        if (is_event_stop(status) && !has_fault(pid, thread))
+            return true;
+        if (!is_event_stop(status))
+            ptrace(PTRACE_INTERRUPT, thread, 0, 0); /* the stop may have been before a fault */
+        ptrace(PTRACE_CONT, thread, 0, status >> 16 != 0 ? 0 : WSTOPSIG(status));
     }
     return false;
 }
@@ -134,7 +155,7 @@ static Status stop_thread(Remote *remote, pid_t thread, Error *err)
         return FAIL(err, ST_REFUSED, at_process(remote), "cannot be traced: %s", strerror(errno));
     }
     ptrace(PTRACE_INTERRUPT, thread, 0, 0);
-    if (wait_stop(thread, &gone)) {
+    if (wait_stop(remote->pid, thread, &gone)) {
         add_thread(remote, thread);
         return ST_OK;
     }
@@ -266,7 +287,8 @@ static uint64_t find_syscall(pid_t pid)
 
 Status remote_begin(Remote *remote, pid_t worker, Error *err)
 {
-    uint64_t all = ~(uint64_t)0;
+    /* Blocked, the step's signal would take the process's action for it away. */
+    uint64_t all = ~MASK_OF(SIGTRAP);
     remote->worker = worker;
     if (remote->syscall_at == 0)
         remote->syscall_at = find_syscall(remote->pid);

@@ -254,6 +254,16 @@ void live_sample(uint64_t burst_ns)
     live_mark(LIVE_SAMPLED, true);
 }
 
+uint64_t live_note_moment(void)
+{
+    return __atomic_add_fetch(&live.header->moments, 1, __ATOMIC_RELAXED);
+}
+
+uint64_t live_burst_spent(void)
+{
+    return __atomic_load_n(&live.header->spent_ns, __ATOMIC_RELAXED);
+}
+
 void live_note_burst(uint64_t spent_ns)
 {
     __atomic_add_fetch(&live.header->bursts, 1, __ATOMIC_RELAXED);

@@ -25,7 +25,11 @@ void live_add_text(const LiveText *text);
 void live_mark(uint32_t flag, bool on);
 /* Burst mode: marks the profile as sampled. */
 void live_sample(uint64_t burst_ns);
-/* Burst mode: a look was taken, and what it took. Any thread, without the lock. */
+/* Burst mode: one more moment at which a look is due. Any thread, without the lock, as below. */
+uint64_t live_note_moment(void);
+/* Burst mode: the CPU time of all looks so far. */
+uint64_t live_burst_spent(void);
+/* Burst mode: a look was taken, and what it took. */
 void live_note_burst(uint64_t spent_ns);
 /* Burst mode: what one burst may add fits into the file. */
 bool live_has_room(void);

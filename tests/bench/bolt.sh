@@ -15,17 +15,9 @@
 # Exit status 1: a profile was not accepted, over 1% of it does not fit, or an output from ours is
 # slower than the one from instrumentation. SPDX-License-Identifier: MIT
 set -eu
-here=$(cd "$(dirname "$0")" && pwd)
-build=$(cd "${1:?usage: bolt.sh BUILD [NAME...]}" && pwd)
+. "$(dirname "$0")/common.sh"
 shift
-work=$here/../workloads/workload.sh
-respin=$build/cli/respin
 scale=${SCALE:-0.3} pairs=${PAIRS:-41}
-dir=${KEEP:-$(mktemp -d)}
-mkdir -p "$dir"
-dir=$(cd "$dir" && pwd)
-[ -n "${KEEP:-}" ] || trap 'rm -rf "$dir"' EXIT
-export LC_ALL=C.UTF-8
 options='-reorder-blocks=ext-tsp -reorder-functions=cdsort -split-functions -split-all-cold -icf=none'
 failed=0
 
@@ -62,7 +54,7 @@ work_of() { # NAME: of the catalogue
 }
 
 command_of() { # NAME SET PROGRAM
-    sh "$work" command "$(work_of "$1")" "$dir/$1.work" "$2" "$3" | sed 's/^exec //'
+    plain_command "$(work_of "$1")" "$dir/$1.work" "$2" "$3"
 }
 
 make_program() { # NAME

@@ -2,98 +2,112 @@
 # Burst mode against the exact profile: what it costs, what it finds, what an optimization makes of it.
 #
 #   burst.sh BUILD [NAME...]   BUILD: a Release build; NAME: sqlite3 python3 clang (and any other of
-#                              tests/workloads/workload.sh), postgres
+#                              tests/workloads/workload.sh), postgres; without names, these four
 #   LEAST=60                   seconds of CPU time under burst mode, for each program
-#   SCALE=1 SMALL=0.25         size of the work; of the work that the front-end model runs
-#   TRANSACTIONS=4000          of each of 4 pgbench clients in a run (postgres)
-#   KEEP=DIR                   keeps inputs, profiles and DIR/NAME/pairs (native and burst CPU seconds)
+#   SCALE=1 SMALL=0.1          size of the work (runs of 3 s); of the work that the front-end model runs
+#   TRANSACTIONS=3000          of each of 4 pgbench clients in a run (postgres)
+#   BURST="--burst"            how respin profile is asked
+#   CPU=N                      where everything runs, the watcher too (default: the last one)
+#   KEEP=DIR                   keeps inputs, profiles and DIR/NAME/pairs; the table by itself:
+#                              burst_table.py DIR NAME...
 #
-# Three figures a program, by tests/bench/burst_table.py:
-#   cost      CPU time of interleaved pairs, burst to native: median with its 95% interval (limit 1.05)
+# What is printed, and its limits (exit status 1 when one is missed):
+#   cost      interleaved pairs, burst to native, median with its 95% interval, whose upper end is to be
+#             below 1.05: CPU time of the program (of a server, with its children, for as many
+#             transactions), and the time until it ends (pgbench: time a transaction)
+#   bursts    CPU time in bursts, as the profile says it, to user time; of the watcher, until the profile
+#             is written, to the program's
 #   coverage  executed instructions in the hot code by burst mode's ranking, to those in the same amount
-#             of hot code by the exact profile's, down to 90% of all (limit 0.90)
-#   gain      taken branches saved by an optimization from bursts, to those saved from exact counts
-#             (limit 0.90); front-end model, `respin compare`
-# SPDX-License-Identifier: MIT
+#             of hot code by the exact profile's, down to 90% of all: at least 0.90
+#   kept      taken branches saved by an optimization from bursts, to those saved from exact counts: at
+#             least 0.90 (front-end model, `respin compare`)
+# As root, for postgres. SPDX-License-Identifier: MIT
 set -u
-here=$(cd "$(dirname "$0")" && pwd)
-build=$(cd "${1:?usage: burst.sh BUILD [NAME...]}" && pwd)
+. "$(dirname "$0")/common.sh"
 shift
-work=$here/../workloads/workload.sh
-respin=$build/cli/respin
-dir=${KEEP:-$(mktemp -d)}
-mkdir -p "$dir"
+cpu=${CPU:-$(($(nproc) - 1))}
+least=${LEAST:-60} scale=${SCALE:-1} small=${SMALL:-0.1}
 server=
-least=${LEAST:-60} scale=${SCALE:-1} small=${SMALL:-0.25}
-export PYTHONHASHSEED=0 PERL_HASH_SEED=0 PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8 TZ=UTC
 
 end() {
-    [ -z "$server" ] || kill -INT "$server" 2> /dev/null
-    rm -f "${fast:-}"
-    [ -n "${KEEP:-}" ] || rm -rf "$dir"
+    [ -z "$server" ] || stop_postgres
+    clean_up
 }
 trap end EXIT
+trap 'exit 1' INT TERM
 
-# The watcher goes on a moment after the program: until the profile is whole.
-settle() { # PROFILE
-    for _ in $(seq 100); do
-        "$respin" info "$1" 2> /dev/null | head -1 | grep -q ' complete' && return
-        sleep 0.1
-    done
-    echo "burst.sh: $1 is not complete" >&2
+measured() { # NAME LABEL OUTPUT COMMAND...
+    local name=$1 label=$2 output=$3
+    shift 3
+    python3 "$here/burst_run.py" "$dir/$name/runs" "$label" "$cpu" "$output" "$@"
+}
+
+# The words that stand before the program.
+profiled() { # NAME KIND N
+    case $2 in
+    native) ;;
+    exact) echo "$respin profile -o $dir/$1/exact.rsp --" ;;
+    burst) echo "$respin profile ${BURST:---burst} -o $dir/$1/burst.$3.rsp --" ;;
+    esac
 }
 
 # ---- programs of the catalogue ----
 
-run_catalogue() { # NAME KIND N: CPU seconds of one run
-    local line pre=
-    [ "$2" = native ] || pre="$respin profile --burst -o $dir/$1/burst.$3.rsp --"
-    line=$(sh "$work" command "$1" "$dir/$1" ref | sed "s|^exec |exec $pre |")
-    python3 "$here/measure.py" "$dir/$1/times" "$2" 1 "$dir/$1/out.$2" sh -c "$line"
-    tail -1 "$dir/$1/times" | awk '{ print $2 + $3 }'
+setup_catalogue() { # NAME
+    sh "$work" setup "$1" "$dir/$1" "$scale" && sh "$work" setup "$1" "$dir/$1.small" "$small"
 }
 
-exact_catalogue() { # NAME
-    sh -c "$(sh "$work" command "$1" "$dir/$1" ref | sed "s|^exec |exec $respin profile -o $dir/$1/exact.rsp -- |")" > /dev/null
+run_catalogue() { # NAME KIND N
+    measured "$1" "$2" "$dir/$1/out.$2" sh -c "exec $(profiled "$@") $(plain_command "$1" "$dir/$1" ref)" ||
+        echo "burst.sh: $1 ($2) ends with $?" >&2
+    [ "$3" = 1 ] && [ "$2" = native ] || cmp -s "$dir/$1/out.native" "$dir/$1/out.$2" ||
+        echo "burst.sh: $1: other output ($2)" >&2
+}
+
+modules_catalogue() { # NAME
+    sh "$work" module "$1"
 }
 
 # What the model says of the small work, before and with the modules in DIR.
-gain_catalogue() { # NAME DIR
+compare_catalogue() { # NAME DIR
     local program before after libraries=
     program=$(sh "$work" program "$1")
     for module in $(sh "$work" module "$1"); do
         case $module in *.so.*) libraries=1 ;; *) program=$2/$(basename "$module") ;; esac
     done
-    before=$(sh "$work" command "$1" "$dir/$1.small" train | sed 's/^exec //')
-    after=$(sh "$work" command "$1" "$dir/$1.small" train "$program" | sed 's/^exec //')
+    before=$(plain_command "$1" "$dir/$1.small" train)
+    after=$(plain_command "$1" "$dir/$1.small" train "$program")
     [ -z "$libraries" ] || after="LD_LIBRARY_PATH=$2 $after"
-    "$respin" compare "$before" "$after" -n 2
+    "$respin" compare "$before" "$after" -n 0
 }
 
 # ---- PostgreSQL under pgbench ----
 
 bin=$(ls -d /usr/lib/postgresql/*/bin 2> /dev/null | tail -1)
 port=54397
+identity="setpriv --reuid postgres --regid postgres --init-groups"
 
-as_postgres() { (cd / && setpriv --reuid postgres --regid postgres --init-groups "$@"); }
-pgbench() { as_postgres "$bin/pgbench" -h "$dir/postgres" -p $port "$@" bench; }
+as_postgres() { (cd / && exec taskset -c "$cpu" $identity "$@"); }
+pgbench() { as_postgres "$bin/pgbench" -h "$dir/postgres" -p $port --random-seed=1 "$@" bench; }
 
 setup_postgres() {
     chmod 711 "$dir"
+    mkdir -p "$dir/postgres"
     chown postgres "$dir/postgres"
     as_postgres "$bin/initdb" -D "$dir/postgres/data" -A trust > "$dir/postgres.log" || return 1
-    start_postgres native
+    start_postgres postgres setup
     as_postgres "$bin/createdb" -h "$dir/postgres" -p $port bench
     pgbench -i -s 5 -q > /dev/null 2>&1
     stop_postgres
 }
 
-# measure.py waits for the server and all its children, so their time is counted.
-start_postgres() { # native | WORDS before the program
-    [ "$1" = native ] && set --
-    (cd / && exec python3 "$here/measure.py" "$dir/postgres/times" server 1 "$dir/postgres/server.out" \
-        setpriv --reuid postgres --regid postgres --init-groups "$@" \
-        "$bin/postgres" -D "$dir/postgres/data" -p $port -k "$dir/postgres" -c fsync=off -c listen_addresses=) &
+# Nothing that happens by the clock: the same work in every run.
+start_postgres() { # LABEL WORDS before the program
+    local label=$1
+    shift
+    (cd / && exec python3 "$here/burst_run.py" "$dir/postgres/runs" "$label" "$cpu" "$dir/postgres/server.out" \
+        $identity "$@" "$bin/postgres" -D "$dir/postgres/data" -p $port -k "$dir/postgres" -c fsync=off \
+        -c listen_addresses= -c autovacuum=off -c checkpoint_timeout=1h -c max_wal_size=8GB) &
     measured=$!
     for _ in $(seq 600); do
         as_postgres "$bin/pg_isready" -q -h "$dir/postgres" -p $port && break
@@ -109,87 +123,84 @@ stop_postgres() {
 }
 
 run_postgres() { # NAME KIND N
-    touch "$dir/postgres/times"
-    if [ "$2" = native ]; then
-        start_postgres native
-    else
-        start_postgres "$respin" profile --burst -o "$dir/postgres/burst.$3.rsp" --
-    fi
-    pgbench -n -c 4 -t "${TRANSACTIONS:-4000}" > "$dir/postgres/pgbench.$2" 2>&1
-    grep -q 'failed transactions: 0 ' "$dir/postgres/pgbench.$2" || echo "burst.sh: $(cat "$dir/postgres/pgbench.$2")" >&2
+    local said=$dir/postgres/pgbench.$2 n=${TRANSACTIONS:-3000}
+    [ "$2" != exact ] || n=$((n / 4))
+    # shellcheck disable=SC2046 # words
+    start_postgres "$2" $(profiled "$@")
+    pgbench -c 4 -t "$n" > "$said" 2>&1
+    grep -q 'failed transactions: 0 ' "$said" || echo "burst.sh: $(cat "$said")" >&2
     stop_postgres
-    tail -1 "$dir/postgres/times" | awk '{ print $2 + $3 }'
+    # For the time of a server that waits: that of its transactions.
+    awk -v said="$said" '
+        BEGIN { while ((getline line < said) > 0) if (line ~ /^tps/) { split(line, words, " "); tps = words[3] } }
+        { last = $1 " " $2 " " 1000 / tps " " $4; if (NR > 1) print before; before = $0 }
+        END { print last }' "$dir/postgres/runs" > "$dir/postgres/runs.new"
+    cat "$dir/postgres/runs.new" > "$dir/postgres/runs"
 }
 
-exact_postgres() {
-    start_postgres "$respin" profile -o "$dir/postgres/exact.rsp" --
-    pgbench -n -c 4 -t $((${TRANSACTIONS:-4000} / 8)) > /dev/null 2>&1
-    stop_postgres
-    settle "$dir/postgres/exact.rsp"
+modules_postgres() {
+    echo "$bin/postgres"
 }
 
-# One backend by itself, with queries that do not depend on the runs before. The server finds its
-# files by its own place, so the optimized one has to lie beside it for that time.
-gain_postgres() { # NAME DIR
-    local queries=$dir/postgres/queries data="-D $dir/postgres/data bench"
-    fast=$bin/postgres.burst-bench
-    cp "$2/postgres" "$fast" && chmod 755 "$fast"
-    for i in $(seq 300); do
+# One backend by itself, with queries that do not depend on the runs before. The server finds its files
+# by its own place, so the optimized one lies in a tree like the stock one's.
+compare_postgres() { # NAME DIR
+    local queries=$dir/postgres/queries data="-D $dir/postgres/data bench" tree=$2/tree
+    mkdir -p "$tree$bin"
+    cp "$2/postgres" "$tree$bin/postgres"
+    ln -sfn /usr/share "$tree/usr/share"
+    ln -sfn "${bin%/bin}/lib" "$tree${bin%/bin}/lib"
+    chmod -R a+rX "$2"
+    for i in $(seq 100); do
         echo "select count(*), sum(abalance) from pgbench_accounts where aid between $((i * 97)) and $((i * 97 + 200))"
         echo "select bbalance * 0 from pgbench_branches where bid = $((i % 5 + 1))"
     done > "$queries"
-    local run="setpriv --reuid postgres --regid postgres --init-groups"
-    "$respin" compare "$run $bin/postgres --single $data < $queries" "$run $fast --single $data < $queries" -n 2
-    rm -f "$fast"
+    "$respin" compare "$identity $bin/postgres --single $data < $queries" \
+        "$identity $tree$bin/postgres --single $data < $queries" -n 0
 }
 
 # ---- one program ----
 
-part_of() { # NAME
-    [ "$1" = postgres ] && echo postgres || echo catalogue
-}
-
 optimize() { # NAME PROFILE DIR
     mkdir -p "$3"
-    local modules
-    [ "$1" = postgres ] && modules=$bin/postgres || modules=$(sh "$work" module "$1")
-    for module in $modules; do
+    for module in $(modules_$part "$1"); do
         "$respin" optimize "$(readlink -f "$module")" -p "$2" -o "$3/$(basename "$module")" > "$3.log" 2>&1 ||
             echo "burst.sh: $(cat "$3.log")" >&2
     done
 }
 
-bench() { # NAME
-    local part spent=0 n=0
-    part=$(part_of "$1")
-    mkdir -p "$dir/$1" "$dir/$1.small"
-    if [ "$part" = postgres ]; then
-        setup_postgres || return 1
-    else
-        sh "$work" setup "$1" "$dir/$1" "$scale" && sh "$work" setup "$1" "$dir/$1.small" "$small" || return 1
-    fi
-    : > "$dir/$1/pairs"
-    while awk "BEGIN { exit !($spent < $least) }"; do
+# Each pair in the other order than the one before, until there is enough.
+run_pairs() { # NAME
+    local n=0
+    : > "$dir/$1/runs"
+    while awk -v least="$least" '$1 == "burst" { spent += $2 } END { exit spent >= least }' "$dir/$1/runs"; do
         n=$((n + 1))
-        native=$(run_$part "$1" native $n)
-        burst=$(run_$part "$1" burst $n)
-        echo "$native $burst" >> "$dir/$1/pairs"
-        settle "$dir/$1/burst.$n.rsp"
-        spent=$(awk "BEGIN { print $spent + $burst }")
+        if [ $((n % 2)) = 1 ]; then
+            run_$part "$1" native $n && run_$part "$1" burst $n
+        else
+            run_$part "$1" burst $n && run_$part "$1" native $n
+        fi
     done
-    "$respin" merge "$dir/$1"/burst.*.rsp -o "$dir/$1/bursts" > /dev/null || return 1
-    exact_$part "$1"
-    for kind in exact bursts; do
-        local profile=$dir/$1/$kind
-        [ $kind = bursts ] || profile=$profile.rsp
-        "$respin" report --records "$profile" > "$dir/$1/$kind.records"
-        optimize "$1" "$profile" "$dir/$1/$kind.new"
-        gain_$part "$1" "$dir/$1/$kind.new" > "$dir/$1/$kind.compare" 2>&1
+    cp "$dir/$1/runs" "$dir/$1/pairs"
+    "$respin" merge "$dir/$1"/burst.*.rsp -o "$dir/$1/burst.rsp" > /dev/null &&
+        "$respin" info --json "$dir/$1/burst.rsp" > "$dir/$1/burst.json"
+}
+
+bench() { # NAME
+    local part=catalogue
+    [ "$1" != postgres ] || part=postgres
+    mkdir -p "$dir/$1" "$dir/$1.small"
+    setup_$part "$1" && run_pairs "$1" && run_$part "$1" exact 1 || return 1
+    for kind in exact burst; do
+        "$respin" report --records "$dir/$1/$kind.rsp" > "$dir/$1/$kind.records"
+        optimize "$1" "$dir/$1/$kind.rsp" "$dir/$1/$kind.new"
+        compare_$part "$1" "$dir/$1/$kind.new" > "$dir/$1/$kind.compare" 2>&1
     done
 }
 
 [ $# -gt 0 ] || set -- sqlite3 python3 clang postgres
 for name in "$@"; do
+    echo "burst.sh: $(date +%T) $name" >&2
     bench "$name" || echo "burst.sh: $name failed" >&2
-    python3 "$here/burst_table.py" "$dir" "$name"
 done
+python3 "$here/burst_table.py" "$dir" "$@"

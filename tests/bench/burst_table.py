@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prints what burst.sh measured: cost, coverage, gain, one line a program.
+"""Prints what burst.sh measured: cost, coverage, kept reduction. Exit status 1: a limit is missed.
 
   burst_table.py DIR NAME...
 
@@ -8,10 +8,13 @@ executions, are K. The K instructions that the burst profile ranks first are sum
 counts. Instructions, not blocks: the two profiles cut blocks at different places.
 SPDX-License-Identifier: MIT
 """
+import json
 import random
 import re
 import statistics
 import sys
+
+LIMIT_COST, LIMIT_SHARE = 1.05, 0.90
 
 
 def blocks(path):
@@ -48,11 +51,21 @@ def coverage(exact, bursts):
     return sum(exact.get(key, 0) for key in chosen) / most
 
 
-def interval(pairs):
-    ratios = [burst / native for native, burst in pairs]
+def interval(ratios):
+    """Median, and its 95% interval by resampling."""
     draw = random.Random(1)
     medians = sorted(statistics.median(draw.choices(ratios, k=len(ratios))) for _ in range(2000))
     return statistics.median(ratios), medians[50], medians[-51]
+
+
+def runs(path):
+    """Lists of (cpu, wall, rest) in seconds, by kind of run."""
+    found = {"native": [], "burst": []}
+    with open(path, encoding="utf-8") as lines:
+        for line in lines:
+            kind, *figures = line.split()
+            found.setdefault(kind, []).append(tuple(map(float, figures)))
+    return found
 
 
 def saved(path):
@@ -67,18 +80,46 @@ def saved(path):
     return float("nan")
 
 
+def missed(words, good):
+    return words if good else words + " MISSED"
+
+
+def cost(native, burst, column, what):
+    median, low, high = interval([b[column] / n[column] for n, b in zip(native, burst)])
+    return missed(f"  cost, {what:9} {median:.3f} [{low:.3f}, {high:.3f}]", high < LIMIT_COST)
+
+
+def describe(where, name):
+    """The lines of one program."""
+    pairs = runs(f"{where}/{name}/pairs")
+    native, burst = pairs["native"], pairs["burst"]
+    with open(f"{where}/{name}/burst.json", encoding="utf-8") as file:
+        profile = json.load(file)
+    spent = sum(run[0] for run in burst)
+    looks = profile["bursts"]
+    yield f"{name}: {len(burst)} pairs, {spent:.1f} s of CPU time under burst mode, {profile['processes']} processes"
+    yield cost(native, burst, 0, "CPU time")
+    yield cost(native, burst, 1, "run time")
+    yield (f"  in bursts       {100 * looks['spent_ns'] / looks['time_ns']:.2f}% of user time "
+           f"({looks['taken']} of {looks['moments']} moments); watcher {100 * sum(r[2] for r in burst) / spent:.2f}%")
+    share = coverage(blocks(f"{where}/{name}/exact.records"), blocks(f"{where}/{name}/burst.records"))
+    yield missed(f"  coverage        {share:.3f}", share >= LIMIT_SHARE)
+    exact, sampled = saved(f"{where}/{name}/exact.compare"), saved(f"{where}/{name}/burst.compare")
+    kept = sampled / exact if exact else float("nan")
+    yield missed(f"  taken branches  {-exact:+.1f}% from exact counts, {-sampled:+.1f}% from bursts: kept {kept:.3f}",
+                 kept >= LIMIT_SHARE)
+
+
 def main():
-    where = sys.argv[1]
+    good = True
     for name in sys.argv[2:]:
-        with open(f"{where}/{name}/pairs", encoding="utf-8") as lines:
-            pairs = [tuple(map(float, line.split())) for line in lines if len(line.split()) == 2]
-        ratio, low, high = interval(pairs)
-        share = coverage(blocks(f"{where}/{name}/exact.records"), blocks(f"{where}/{name}/bursts.records"))
-        exact, bursts = saved(f"{where}/{name}/exact.compare"), saved(f"{where}/{name}/bursts.compare")
-        print(f"{name:10} cost {ratio:.3f} [{low:.3f}, {high:.3f}] of {len(pairs)} pairs, "
-              f"{sum(burst for _, burst in pairs):.0f} s   coverage {share:.3f}   "
-              f"taken branches {-exact:+.1f}% exact, {-bursts:+.1f}% bursts: gain {bursts / exact if exact else 0:.3f}",
-              flush=True)
+        try:
+            lines = list(describe(sys.argv[1], name))
+        except (OSError, ValueError, KeyError, ZeroDivisionError, statistics.StatisticsError) as error:
+            lines = [f"{name}: no figures ({error}) MISSED"]
+        print("\n".join(lines))
+        good = good and not any(line.endswith("MISSED") for line in lines)
+    return 0 if good else 1
 
 
-main()
+sys.exit(main())

@@ -9,23 +9,13 @@
 # before and after; then one summary line a program. Times are ratios of interleaved pairs, pinned.
 # SPDX-License-Identifier: MIT
 set -eu
-here=$(cd "$(dirname "$0")" && pwd)
-build=$(cd "${1:?usage: opt.sh BUILD [NAME...]}" && pwd)
+. "$(dirname "$0")/common.sh"
 shift
-work=$here/../workloads/workload.sh
-respin=$build/cli/respin
 scale=${SCALE:-0.3} pairs=${PAIRS:-41}
-dir=${KEEP:-$(mktemp -d)}
-mkdir -p "$dir"
-[ -n "${KEEP:-}" ] || trap 'rm -rf "$dir"' EXIT
-export PYTHONHASHSEED=0 PERL_HASH_SEED=0 PYTHONDONTWRITEBYTECODE=1 LC_ALL=C.UTF-8 TZ=UTC
-
-plain_command() { sh "$work" command "$@" | sed 's/^exec //'; }
 
 # Splits 'words < file' into the profile run: compare reads '< file' by itself.
 profile() { # NAME
-    line=$(sh "$work" command "$1" "$dir/$1" train | sed 's/^exec //')
-    sh -c "exec $respin profile -o $dir/$1/train.rsp -- $line" > /dev/null
+    sh -c "exec $respin profile -o $dir/$1/train.rsp -- $(plain_command "$1" "$dir/$1" train)" > /dev/null
 }
 
 bench() { # NAME

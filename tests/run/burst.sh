@@ -77,6 +77,47 @@ for edges in 1 7 100000; do
     same "busy ($edges edges)" $? 3
 done
 
+# Threads that come, fault all the time and go; one that blocks the clock's signal and is seen when it
+# does not; timers of the guest's own.
+for name in visitors shy prof; do
+    $CC -O2 -w -o $name "$SOURCE/tests/run/burst/$name.c" -lpthread || exit 1
+done
+./visitors 30 > native.out
+for clock in event timer; do
+    timeout 100 "$RESPIN" profile --burst=1000 --burst-clock=$clock -o guest.rsp -- ./visitors 30 > got.out
+    same "visitors ($clock)" $? 0
+done
+./shy 0.01 > native.out
+timeout 100 "$RESPIN" profile --burst -o shy.rsp -- ./shy 1.2 > got.out
+same shy $? 4
+settle shy.rsp
+finds shy.rsp ./shy hot
+./prof 0.5 > native.out
+for clock in event timer; do
+    timeout 100 "$RESPIN" profile --burst --burst-clock=$clock -o prof.rsp -- ./prof 0.5 > got.out
+    same "prof ($clock)" $? 6
+    settle prof.rsp
+    finds prof.rsp ./prof hot
+done
+
+# The rate is what was asked for, and looks keep to their share.
+for hz in 1 50 1000; do
+    timeout 100 "$RESPIN" profile --burst=$hz -o rate.rsp -- ./prof 1.1 > got.out
+    settle rate.rsp
+    "$RESPIN" info --json rate.rsp > rate.json
+    python3 - $hz << 'END' || fail "a rate of $hz: $("$RESPIN" info rate.rsp | grep bursts)"
+import json, sys
+
+bursts, hz = json.load(open("rate.json"))["bursts"], int(sys.argv[1])
+print("%d a second: %d in %d moments" % (hz, bursts["taken"], bursts["moments"]))
+dearest = 10e6 # ns that one look may take on a machine with other work
+sys.exit(not (0.5 * hz <= bursts["moments"] <= 1.2 * hz + 1 and
+              bursts["time_ns"] == bursts["moments"] * 10**9 // hz and
+              0 < bursts["taken"] <= bursts["moments"] and
+              bursts["spent_ns"] <= 0.02 * bursts["time_ns"] + dearest))
+END
+done
+
 # Code that is written and mapped anew all the time; vector state; signals from all sides.
 $CC -O2 -w -o rewrite "$SOURCE/tests/run/burst/rewrite.c" || exit 1
 for name in vectors fire; do
@@ -132,8 +173,10 @@ mkdir -p folder
 [ $? = 5 ] || fail "a profile in the place of a folder: $(cat err)"
 "$RESPIN" profile --attach 2147483000 -o no.rsp 2> err && fail "attached to nobody"
 grep -q 'there is no process' err || fail "$(cat err)"
-"$RESPIN" profile --burst=0 -- true 2> err
-[ $? = 2 ] || fail "a rate of 0: $(cat err)"
+for hz in 0 1001 often; do
+    "$RESPIN" profile --burst=$hz -- true 2> err
+    [ $? = 2 ] || fail "a rate of $hz: $(cat err)"
+done
 "$RESPIN" profile --burst -o no.rsp -- ./is-not-there 2> err
 [ $? = 5 ] || fail "no program: $(cat err)"
 mkdir -p closed

@@ -346,7 +346,7 @@ static void broken_headers_are_named(void **state)
     expect_broken(arena, &maker, "maps", "from 0x");
     maker = usual_maker(1);
     maker.header.version = LIVE_VERSION + 1;
-    expect_broken(arena, &maker, "header", "version 6");
+    expect_broken(arena, &maker, "header", "version 7");
     maker = usual_maker(1);
     Bytes file = live_maker_file(arena, &maker);
     expect_error(arena, (Bytes){ file.data, 100 }, "header", "ends after 100 bytes");

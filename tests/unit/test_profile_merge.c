@@ -276,6 +276,7 @@ static const Profile *random_profile(Arena *arena, uint64_t *state)
                           .run = below(state, 3),
                           .complete = below(state, 2) == 0,
                           .sampled = below(state, 4) == 0,
+                          .bursts = { .moments = 1 + below(state, 9), .taken = below(state, 9) },
                           .outside_insns = below(state, 50),
                           .n_modules = n,
                           .modules = arena_many(arena, ProfileModule, n) };

@@ -25,6 +25,7 @@ static const char full[] = "respin-profile-text 1\n"
                            "command app with words\n"
                            "processes 2\n"
                            "flags incomplete counting-stopped sampled detached\n"
+                           "bursts 100 90 1000000000 20000000\n"
                            "outside 77\n"
                            "remark a\n"
                            "remark b\n"
@@ -58,6 +59,8 @@ static void what_is_written_reads_the_same(void **state)
     assert_int_equal(profile->n_modules, 2);
     assert_false(profile->complete);
     assert_true(profile->sampled);
+    assert_int_equal(profile->bursts.moments, 100);
+    assert_int_equal(profile->bursts.spent_ns, 20000000);
     assert_int_equal(profile->outside_insns, 77);
     assert_string_equal(profile->command, "app with words");
     arena_free(arena);
