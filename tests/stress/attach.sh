@@ -3,13 +3,19 @@
 #
 #   SECONDS_EACH=5 PORT=54393
 #
+# RESPIN and SOURCE as tests/CMakeLists.txt sets them: then it is skipped where PostgreSQL is missing.
+# Without them, the release build of this folder, and PostgreSQL is installed. As root.
 # SPDX-License-Identifier: MIT
 set -u
+SOURCE=${SOURCE:-$(cd "$(dirname "$0")/../.." && pwd)}
 failed=0
 port=${PORT:-54393}
 each=${SECONDS_EACH:-5}
+[ "$(id -u)" = 0 ] || { echo "skipped: wants root"; exit 77; }
+[ -n "${RESPIN:-}" ] || sh "$SOURCE/tests/support/install.sh" stress || exit 1
+RESPIN=${RESPIN:-$SOURCE/build/rel/cli/respin}
 bin=$(ls -d /usr/lib/postgresql/*/bin 2> /dev/null | tail -1)
-[ -n "$bin" ] && [ "$(id -u)" = 0 ] || { echo "wants root and postgresql (apt-get install postgresql)"; exit 77; }
+[ -n "$bin" ] || { echo "skipped: no PostgreSQL here; sh tests/stress/attach.sh installs it"; exit 77; }
 
 fail() {
     echo "$*"
@@ -59,6 +65,8 @@ served() { # FILE: what pgbench said
 
 dir=$(mktemp -d) # where its user can come
 trap clean EXIT
+trap 'exit 1' INT TERM
+cd "$dir" || exit 1
 chown postgres "$dir"
 as_postgres "$bin/initdb" -D "$dir/data" -A trust > initdb.log || { cat initdb.log; exit 1; }
 start

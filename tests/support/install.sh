@@ -4,6 +4,7 @@
 #   install.sh build        to build respin
 #   install.sh build run    … and to run samples/quickstart.sh
 #   install.sh build run test   … and to run tests/run.sh and the benches
+#   install.sh stress           what tests/stress/attach.sh and tests/bench/burst.sh want besides: a server
 #
 # As root, or with sudo.
 # SPDX-License-Identifier: MIT
@@ -15,6 +16,7 @@ run='lua5.4 python3'
 test='g++ clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev llvm-14 make
     perl sqlite3 python3 lua5.4 gawk xz-utils zstd git openssl libclang-cpp14 libllvm14
     binutils elfutils patchelf gdb strace valgrind libc6-dbg qemu-user procps file util-linux'
+stress='postgresql procps util-linux'
 
 missing=
 for set in "$@"; do
@@ -22,6 +24,7 @@ for set in "$@"; do
     build) packages=$build ;;
     run) packages=$run ;;
     test) packages=$test ;;
+    stress) packages=$stress ;;
     *) echo "install.sh: no set '$set'" >&2; exit 2 ;;
     esac
     for package in $packages; do
