@@ -127,14 +127,6 @@ typedef struct Func {
     Arena *arena; /* where its arrays live */
 } Func;
 
-/* A call between functions of the module with its count, for ordering. */
-typedef struct CallEdge {
-    FuncId from;
-    FuncId to;
-    uint32_t offset; /* of the call site in the caller's layout estimate, bytes */
-    uint64_t count;
-} CallEdge;
-
 /* An extent and whose it is. */
 typedef struct ExtentRef {
     Vaddr start;
@@ -149,8 +141,6 @@ typedef struct Program {
     const ProfileModule *counts; /* the module of the profile that is this image */
     Func *funcs;                 /* sorted by entry */
     uint32_t n_funcs;
-    CallEdge *calls;
-    uint32_t n_calls;
     ExtentRef *extents; /* of all functions, sorted by start; written by program_index_extents */
     uint32_t n_extents;
 } Program;

@@ -61,6 +61,17 @@ for file in $(sources '*.[chS]' '*.sh' '*.bash' '*.py'); do
     fi
 done
 
+# 60 lines a function, between its braces.
+sources '*.c' '*.h' '*.sh' '*.bash' | xargs awk '
+    /^[a-z_]+\(\) *\{$/ { name = $1; start = FNR }
+    /^[A-Za-z_].*\(/ && !/;$/ { name = $0 }
+    /^\{$/ { start = FNR }
+    /^\}/ {
+        if (start > 0 && FNR - start - 1 > 60)
+            print FILENAME ":" start ": " FNR - start - 1 " lines, at most 60: " name
+        start = 0
+    }' >> "$out"
+
 clang_format=$(command -v clang-format-14 || command -v clang-format)
 for file in $(sources '*.[ch]' ':!tests/workloads/*'); do
     "$clang_format" --dry-run -Werror "$file" > /dev/null 2>&1 || echo "$file: not formatted" >> "$out"
