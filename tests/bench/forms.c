@@ -1,11 +1,12 @@
 /*
  * forms.c: how much of what a program executes has a handler, and what has none.
  *
- *     forms-share PROFILE [N]
+ *     forms-share [PROFILE [N]]
  *
- * Reads a profile and the images that it names. Prints the number of rows and forms of the table,
- * the share of executed instructions that have a form in it, and the N most executed mnemonics
- * (default 20) that run in thunks. Counts are those of the profile; generated code is left out.
+ * Reads a profile and the images that it names. Without one, prints the first line only. Prints the
+ * number of rows and forms of the table, the share of executed instructions that have a form in it,
+ * and the N most executed mnemonics (default 20) that run in thunks. Counts are those of the
+ * profile; generated code is left out.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -84,9 +85,13 @@ int main(int argc, char **argv)
     const Profile *profile;
     Error err;
     Arena *arena = arena_new();
-    if (argc < 2 || profile_read(arena, argv[1], &profile, &err) != ST_OK)
-        return fprintf(stderr, "usage: forms-share PROFILE [N]\n"), 2;
     fetch_init();
+    printf("rows %u, forms with a handler %u, specials %u\n", (unsigned)ROW_COUNT, count_forms(),
+           (unsigned)SPECIAL_COUNT);
+    if (argc < 2)
+        return 0;
+    if (profile_read(arena, argv[1], &profile, &err) != ST_OK)
+        return fprintf(stderr, "usage: forms-share [PROFILE [N]]\n"), 2;
     for (uint32_t i = 0; i < profile->n_modules; i++) {
         const ProfileModule *module = &profile->modules[i];
         const Image *image;
@@ -96,8 +101,6 @@ int main(int argc, char **argv)
             add_block(&sums, image, &module->blocks[b]);
     }
     double all = (double)(sums.handled + sums.native);
-    printf("rows %u, forms with a handler %u, specials %u\n", (unsigned)ROW_COUNT, count_forms(),
-           (unsigned)SPECIAL_COUNT);
     printf("executed %.0f: %.2f%% by handlers, %.2f%% by thunks (not read: %.0f)\n", all,
            100 * (double)sums.handled / all, 100 * (double)sums.native / all, (double)sums.unread);
     print_most(&sums, argc > 2 ? (unsigned)atoi(argv[2]) : 20, all);

@@ -8,13 +8,15 @@
 #   LONG="auto"               tools that run the long work (LEAST seconds native)
 #   SHORT="threaded ..."      tools that run the short work
 #   ROUNDS=5 SLOW_ROUNDS=1    interleaved rounds; of valgrind and qemu
-#   SCALE=4 SHORT_SCALE=0.25  size of the work; SCALE is repeated until LEAST is reached
+#   SCALE=4 SHORT_SCALE=0.25  size of the work; SCALE is repeated until LEAST is reached. The small
+#                             programs' short work is SHORT_SCALE's share of theirs at 0.25
 #   LEAST=10                  seconds of native time of the long work
 #   CPU=N                     where everything runs (default: the last one)
 #   KEEP=DIR                  keeps inputs and DIR/runs, one line a run (tests/bench/vm_table.py)
 #
 # Tools: ENGINE (switch indirect threaded translate auto), none, callgrind, qemu, bolt (names ending in
-# -reloc). What is missing on the machine is left out and said so. SPDX-License-Identifier: MIT
+# -reloc). What is missing on the machine is left out and said so. At the end: which share of each
+# program's instructions has a handler in the interpreters (forms-share). SPDX-License-Identifier: MIT
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "${1:?usage: vm.sh BUILD [NAME...]}" && pwd)
@@ -63,7 +65,7 @@ make_program() { # KIND NAME SCALE
     case $2 in
     integer | strings | floats)
         case $2 in integer) rounds=14 ;; strings) rounds=60 ;; floats) rounds=300 ;; esac
-        [ "$1" = short ] || rounds=$((rounds * 8))
+        [ "$1" = short ] && rounds=$(awk "BEGIN { n = $rounds * $3 / 0.25; print n < 1 ? 1 : int(n) }") || rounds=$((rounds * 8))
         ${CC:-cc} -O3 -o "$dir/$2" "$here/small/$2.c" -lm || return 1
         echo "exec \$PRE $dir/$2 $rounds" > "$dir/$1-$2.sh" ;;
     *)
@@ -91,6 +93,15 @@ run() { # KIND NAME TOOL REPEAT
     [ "$3" = native ] || cmp -s "$dir/out.native" "$dir/out.$3" || echo "vm.sh: $2: other output under $3"
 }
 
+# Of the profile that an engine has just left.
+forms() { # NAME TOOL
+    case $2 in
+    native | none | callgrind | qemu | bolt) return 0 ;;
+    esac
+    [ -z "$(grep -s "^$1:" "$dir/forms")" ] && [ -x "$build/tests/forms-share" ] || return 0
+    echo "$1: $("$build/tests/forms-share" "$dir/app.rsp" 3 | sed 1d | tr -s ' \n' ' ')" >> "$dir/forms"
+}
+
 # How often the native program must run to take LEAST seconds.
 repeats() { # NAME
     python3 "$here/measure.py" "$dir/probe" probe 1 "$dir/out.probe" sh "$dir/long-$1.sh"
@@ -109,14 +120,17 @@ bench() { # KIND NAME ROUNDS SCALE TOOL...
             none | callgrind | qemu) [ "$round" -gt "${SLOW_ROUNDS:-1}" ] && continue ;;
             esac
             run "$kind" "$name" "$tool" "$repeat"
+            forms "$name" "$tool"
         done
     done
 }
 
 : > "$runs"
+: > "$dir/forms"
 long=$(present $long) short=$(present $short)
 for name in "$@"; do
     bench long "$name" "${ROUNDS:-5}" "${SCALE:-4}" $long
     case $name in *-reloc) ;; *) bench short "$name" "${ROUNDS:-5}" "${SHORT_SCALE:-0.25}" $short ;; esac
 done
 python3 "$here/vm_table.py" "$runs"
+[ ! -s "$dir/forms" ] || { printf '\nexecuted instructions with a handler, and by thunks\n'; "$build/tests/forms-share"; cat "$dir/forms"; }

@@ -56,6 +56,21 @@ def slowdowns(runs, kind, names, tools):
               "".join(" %10s" % ("%.2f" % geometric(c) if len(c) == len(rows) else "-") for c in cells))
 
 
+def intervals(runs, kind, names, tools):
+    """Slowdowns of the engines, each with its interval."""
+    if tools:
+        print("\nuser time against native, with intervals (%s runs)" % kind)
+    for name in names:
+        row = runs.get((kind, name), {})
+        cells = []
+        for tool in tools:
+            values = ratios(row, tool)
+            if values:
+                cells.append("%s %.2f [%.2f, %.2f]" % ((tool, statistics.median(values)) + interval(values)))
+        if cells:
+            print("%-16s %s" % (name, "  ".join(cells)))
+
+
 def against(runs, kind, names, pairs):
     """Ratios of two tools with their intervals."""
     for tool, to in pairs:
@@ -90,6 +105,9 @@ def main():
         slowdowns(runs, kind, [n for n in real if n != "floats" or kind == "long"], tools[kind])
         slowdowns(runs, kind, small, tools[kind])
     names = list(dict.fromkeys(n for _, n in runs))
+    engines = ("switch", "indirect", "threaded", "translate", "auto")
+    for kind in ("long", "short"):
+        intervals(runs, kind, names, [t for t in engines if t in tools[kind]])
     print("\nthe interpreters against each other")
     against(runs, "short", names, [("switch", "indirect"), ("indirect", "threaded")])
     if any("auto" in row and "bolt" in row for row in runs.values()):
