@@ -69,7 +69,7 @@ static long start(uint64_t number, char *stack)
 {
     long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
                  CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
-    uint64_t *top = (uint64_t *)(stack + STACK) - 2;
+    uint64_t *top = (uint64_t *)(stack + STACK) - 3; /* as calls want it */
     register long cleared __asm__("r10") = (long)&alive[number];
     long id;
     top[0] = number;
