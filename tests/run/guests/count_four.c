@@ -77,7 +77,6 @@ static long start(uint64_t number, char *stack)
                      "test %%rax, %%rax\n\t"
                      "jnz 1f\n\t"
                      "pop %%rdi\n\t"
-                     "xor %%ebp, %%ebp\n\t"
                      "call *%[work]\n"
                      "1:"
                      : "=a"(id)
