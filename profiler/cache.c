@@ -27,6 +27,7 @@ enum {
     DOOR_ARENA = 64 << 10,
     LARGE_PAGE = 2 << 20,
     HOT_ALIGN = 16,
+    ANYWHERE = 0, /* for `near` */
     FIRST_LIST = 1024,
 };
 
@@ -186,9 +187,21 @@ bool cache_empty_oldest(void)
     return true;
 }
 
-static CacheArena *take_arena(uint64_t near)
+static bool has_beside(uint64_t near)
+{
+    for (uint32_t i = 0; i < n_arenas; i++) {
+        if (arenas[i].state != ARENA_DOORS && is_beside(&arenas[i], near))
+            return true;
+    }
+    return false;
+}
+
+/* `wanted`: code far from all there is puts up with another one's room rather than emptying it. */
+static CacheArena *take_arena(uint64_t near, CacheArena *wanted)
 {
     uint32_t taken = collect_left();
+    if (taken >= most_arenas() && wanted != NULL && !has_beside(near))
+        return wanted;
     if (taken >= most_arenas()) {
         is_short = cache_empty_oldest();
         return NULL;
@@ -197,7 +210,7 @@ static CacheArena *take_arena(uint64_t near)
     if (arena == NULL)
         arena = new_place(near, arena_size());
     if (arena == NULL)
-        return NULL;
+        return wanted;
     /* The next one is needed when this one is full: it is left meanwhile. */
     if (taken + 1 == most_arenas())
         cache_empty_oldest();
@@ -215,7 +228,7 @@ static CacheArena *take_arena(uint64_t near)
 
 static bool has_room(const CacheArena *arena, uint64_t near, size_t hot, size_t cold)
 {
-    return is_beside(arena, near) &&
+    return (near == ANYWHERE || is_beside(arena, near)) &&
            (size_t)(arena->cold_start - arena->hot_at) >= hot + HOT_ALIGN &&
            (size_t)(arena->end - arena->cold_at) >= cold + CELL;
 }
@@ -246,7 +259,7 @@ bool cache_room(uint64_t near, size_t hot, size_t cold, CacheRoom *room)
     is_short = false;
     CacheArena *arena = find_room(ARENA_USED, near, hot, cold);
     if (arena == NULL)
-        arena = take_arena(near);
+        arena = take_arena(near, find_room(ARENA_USED, ANYWHERE, hot, cold));
     if (arena == NULL)
         return false;
     set_room(arena, room);

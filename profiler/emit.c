@@ -273,44 +273,67 @@ bool emit_reaches(const void *from, const void *target)
 
 /* `field`: the 4 displacement bytes of a RIP-relative operand in an instruction that ends at `end`.
  */
-static bool point_operand(uint8_t *field, const uint8_t *end, uint64_t target)
+static void point_operand(uint8_t *field, const uint8_t *end, uint64_t target)
 {
-    int64_t displacement = (int64_t)(target - (uint64_t)(uintptr_t)end);
-    if (displacement != (int32_t)displacement)
-        return false;
+    uint64_t displacement = target - (uint64_t)(uintptr_t)end;
     for (unsigned i = 0; i < 4; i++)
-        field[i] = (uint8_t)((uint64_t)displacement >> (8 * i));
-    return true;
+        field[i] = (uint8_t)(displacement >> (8 * i));
 }
 
-bool emit_copy(Code *code, const GuestInsn *insn)
+bool emit_copy_reaches(const Code *code, const GuestInsn *insn)
+{
+    enum { SLACK = 64 }; /* what may stand before the operand's instruction */
+    int64_t distance = (int64_t)(insn->rip_target - (uint64_t)(uintptr_t)code->at);
+    return insn->rip_modrm == 0 || (distance > INT32_MIN + SLACK && distance < INT32_MAX - SLACK);
+}
+
+void emit_copy(Code *code, const GuestInsn *insn)
 {
     uint8_t *copy = code->at;
     emit_bytes(code, insn->bytes, insn->size);
-    return insn->rip_modrm == 0 ||
-           point_operand(copy + insn->rip_modrm + 1, code->at, insn->rip_target);
+    if (insn->rip_modrm != 0)
+        point_operand(copy + insn->rip_modrm + 1, code->at, insn->rip_target);
+}
+
+/* mod 10 is a base and four bytes of displacement: nothing moves. */
+void emit_copy_by(Code *code, const GuestInsn *insn, unsigned reg)
+{
+    emit_constant(code, reg, insn->rip_target);
+    uint8_t *modrm = code->at + insn->rip_modrm;
+    emit_bytes(code, insn->bytes, insn->size);
+    *modrm = (uint8_t)(0x80 | (*modrm & 0x38) | reg);
+    for (unsigned i = 1; i <= 4; i++)
+        modrm[i] = 0;
 }
 
 /* FF /2 and FF /4 with a memory operand, as mov rax, operand: prefixes but FS go, REX.W comes. */
-bool emit_branch_operand(Code *code, const GuestInsn *insn)
+void emit_branch_operand(Code *code, const GuestInsn *insn)
 {
     if (insn->shape == SHAPE_R) {
         if (insn->a != R_RAX * 8)
             emit_move(code, R_RAX, insn->a / 8);
-        return true;
+        return;
     }
+    bool by_rax = !emit_copy_reaches(code, insn);
     unsigned at = 0;
     unsigned rex = REX_W;
+    if (by_rax)
+        emit_constant(code, R_RAX, insn->rip_target);
     for (; insn->bytes[at] != 0xff; at++) {
         if (insn->bytes[at] == PREFIX_FS)
             emit1(code, PREFIX_FS);
         else if ((insn->bytes[at] & 0xf0) == 0x40)
             rex |= insn->bytes[at] & (REX_X | REX_B);
     }
-    emit1(code, rex);
+    emit1(code, by_rax ? REX_W : rex);
     emit1(code, OP_LOAD);
     uint8_t *modrm = code->at;
+    if (by_rax) {
+        emit1(code, 0); /* rax, [rax] */
+        return;
+    }
     emit_bytes(code, insn->bytes + at + 1, insn->size - at - 1u);
     *modrm = (uint8_t)(*modrm & 0xc7);
-    return insn->rip_modrm == 0 || point_operand(modrm + 1, code->at, insn->rip_target);
+    if (insn->rip_modrm != 0)
+        point_operand(modrm + 1, code->at, insn->rip_target);
 }

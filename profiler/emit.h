@@ -71,9 +71,13 @@ bool emit_reaches(const void *from, const void *target);
 
 /* ---- guest instructions ---- */
 
-/* A copy; false: its RIP-relative operand is out of reach. */
-bool emit_copy(Code *code, const GuestInsn *insn);
-/* The operand of an indirect branch into RAX; false as above. */
-bool emit_branch_operand(Code *code, const GuestInsn *insn);
+/* Its RIP-relative operand, if it has one, is in reach of a copy here. */
+bool emit_copy_reaches(const Code *code, const GuestInsn *insn);
+void emit_copy(Code *code, const GuestInsn *insn);
+/* A copy whose operand is reached through `reg`, RAX or RCX, which it does not use; not where
+ * GuestInsn.rip_high is set. */
+void emit_copy_by(Code *code, const GuestInsn *insn, unsigned reg);
+/* The operand of an indirect branch into RAX. */
+void emit_branch_operand(Code *code, const GuestInsn *insn);
 
 #endif

@@ -44,7 +44,7 @@ void glue_end_point(Weave *w, const Code *code, TracePoint *point)
         w->n_points--;
 }
 
-static void spill(Weave *w, Code *code, uint8_t mask)
+void glue_spill(Weave *w, Code *code, uint8_t mask)
 {
     if ((mask & ~w->spilled & SPILLED_RAX) != 0)
         emit_gs_store(code, AREA_SLOT(rax), R_RAX);
@@ -66,7 +66,7 @@ void glue_reload(Weave *w, Code *code, uint8_t mask)
 static void count(Weave *w, Code *code, uint32_t counter)
 {
     if (w->spilled == 0)
-        spill(w, code, SPILLED_RCX);
+        glue_spill(w, code, SPILLED_RCX);
     emit_count(code, counter, (w->spilled & SPILLED_RCX) != 0 ? R_RCX : R_RAX);
 }
 
@@ -273,12 +273,12 @@ void glue_return(Weave *w, Code *code, uint32_t i)
     uint32_t counter = glue_exit_counter(w, i, w->path->block[i].block->counter, 0);
     uint32_t number = stub_return_number(w->path->block[i].block);
     TracePoint *point = glue_point(w, code, i, insn, true);
-    spill(w, code, SPILLED_RCX);
+    glue_spill(w, code, SPILLED_RCX);
     glue_end_point(w, code, point);
     point = glue_point(w, code, i, insn, false);
     emit_stack_load(code, R_RCX, 0);
     glue_end_point(w, code, point);
-    spill(w, code, SPILLED_RAX);
+    glue_spill(w, code, SPILLED_RAX);
     emit_count(code, counter, R_RAX);
     emit_gs_store4(code, AREA_SLOT(site), number);
     emit_low_word(code, R_RAX, R_RCX);
@@ -292,13 +292,13 @@ void glue_matched_return(Weave *w, uint32_t i)
     const PathBlock *at = &w->path->block[i];
     Code *code = w->hot;
     TracePoint *point = glue_point(w, code, i, at->n - 1, true);
-    spill(w, code, SPILLED_RCX);
+    glue_spill(w, code, SPILLED_RCX);
     glue_end_point(w, code, point);
     point = glue_point(w, code, i, at->n - 1, false);
     emit_stack_load(code, R_RCX, 0);
     glue_end_point(w, code, point);
     if (!is_short(return_address(&w->path->block[at->partner])))
-        spill(w, code, SPILLED_RAX);
+        glue_spill(w, code, SPILLED_RAX);
     compare_return(w, code, at->partner);
     emit_skip_if_zero(code, JUMP_SIZE);
     uint8_t *field = emit_jump(code, code->at);
@@ -363,16 +363,16 @@ void glue_indirect(Weave *w, uint32_t i)
     }
     if (!in_rax) {
         TracePoint *point = glue_point(w, code, i, at->n - 1, true);
-        spill(w, code, SPILLED_RAX);
+        glue_spill(w, code, SPILLED_RAX);
         glue_end_point(w, code, point);
         point = glue_point(w, code, i, at->n - 1, false);
-        w->failed |= !emit_branch_operand(code, insn);
+        emit_branch_operand(code, insn);
         glue_end_point(w, code, point);
     }
     if (is_call)
         glue_call(w, i, !in_rax);
     TracePoint *point = glue_point(w, code, i, at->n - 1, in_rax && !is_call);
-    spill(w, code, SPILLED_RCX);
+    glue_spill(w, code, SPILLED_RCX);
     glue_end_point(w, code, point);
     if (at->likely != NULL)
         expect_target(w, code, i);

@@ -73,20 +73,44 @@ static void forget_overwritten(Weave *w, const GuestInsn *insn)
         w->spilled &= (uint8_t)~SPILLED_RCX;
 }
 
+/* Its operand is too far from the cache: through a register that it does not use. */
+static void copy_far(Weave *w, const GuestInsn *insn, uint32_t i, uint32_t k)
+{
+    enum { MUCH = HOT_ROOM * 3 / 4 }; /* such copies are twice as long */
+    bool by_rax = (insn->regs & 1u << R_RAX) == 0;
+    w->failed |= insn->rip_high || (!by_rax && (insn->regs & 1u << R_RCX) != 0) ||
+                 w->hot->at - w->start > MUCH;
+    if (w->failed)
+        return;
+    TracePoint *point = glue_point(w, w->hot, i, k, true);
+    glue_spill(w, w->hot, by_rax ? SPILLED_RAX : SPILLED_RCX);
+    glue_end_point(w, w->hot, point);
+    point = glue_point(w, w->hot, i, k, true);
+    emit_copy_by(w->hot, insn, by_rax ? R_RAX : R_RCX);
+    glue_end_point(w, w->hot, point);
+}
+
+static void copy_near(Weave *w, const GuestInsn *insn, uint32_t i, uint32_t k)
+{
+    TracePoint *point = glue_point(w, w->hot, i, k, true);
+    emit_copy(w->hot, insn);
+    glue_end_point(w, w->hot, point);
+}
+
 static void copy_insn(Weave *w, uint32_t i, uint32_t k)
 {
     const GuestInsn *insn = &w->path->block[i].insn[k];
     if (is_nop(insn))
         return;
-    TracePoint *point = NULL;
     if (w->spilled != 0) {
-        point = glue_point(w, w->hot, i, k, true);
+        TracePoint *point = glue_point(w, w->hot, i, k, true);
         settle_spills(w, insn);
         glue_end_point(w, w->hot, point);
     }
-    point = glue_point(w, w->hot, i, k, true);
-    w->failed |= !emit_copy(w->hot, insn);
-    glue_end_point(w, w->hot, point);
+    if (emit_copy_reaches(w->hot, insn))
+        copy_near(w, insn, i, k);
+    else
+        copy_far(w, insn, i, k);
     forget_overwritten(w, insn);
     if ((insn->flags_out & RFLAGS_ARITH) == RFLAGS_ARITH)
         w->flags_lost = false;

@@ -46,7 +46,7 @@ typedef struct SideExit {
 enum {
     MOST_SIDE_EXITS = 2 * PATH_BLOCKS,
     MOST_SUMS = 10 * PATH_BLOCKS,
-    MOST_POINTS = PATH_INSNS + 6 * PATH_BLOCKS,
+    MOST_POINTS = 3 * PATH_INSNS + 6 * PATH_BLOCKS,
     HOT_ROOM = 16 << 10,
     COLD_ROOM = 96 << 10,
 };
@@ -101,6 +101,8 @@ void glue_indirect(Weave *w, uint32_t i);
 void glue_side_exit(Weave *w, const SideExit *side);
 /* `returned`: block `i` is a return that was passed. */
 void glue_open_calls(Weave *w, Code *code, uint32_t i, bool returned);
+/* Puts those of `mask` into the area. */
+void glue_spill(Weave *w, Code *code, uint8_t mask);
 /* Puts guest registers that are in the area back: those of `mask`. */
 void glue_reload(Weave *w, Code *code, uint8_t mask);
 /* From here to glue_end_point, `code` is at instruction `insn` of block `i`. */
