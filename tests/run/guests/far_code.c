@@ -3,6 +3,8 @@
  * lie nearly 2 GiB away from it on both sides: loads, stores, read-modify-write, SSE, compares that
  * feed branches, indirect calls and jumps through memory; each loop runs often enough to be
  * translated. A store faults in the middle of one.
+ *
+ * SPDX-License-Identifier: MIT
  */
 #define _GNU_SOURCE
 #include <setjmp.h>
