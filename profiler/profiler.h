@@ -47,7 +47,7 @@ typedef struct BurstOptions {
     uint64_t seconds;  /* attach: how long; 0: until the process ends */
 } BurstOptions;
 
-enum { BURST_HZ = 100, BURST_HZ_MOST = 1000, BURST_EDGES = 1000, BURST_SHARE = 10 };
+enum { BURST_HZ = 100, BURST_HZ_MOST = 1000, BURST_EDGES = 1000, BURST_SHARE = 20 };
 
 /*
  * Replaces this process by the program, with the VM core in it; another process stays behind until
