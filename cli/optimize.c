@@ -8,10 +8,12 @@
 #include "core/out_file.h"
 #include "rewriter/rewriter.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 typedef struct Given {
     const char *profile;
@@ -165,16 +167,39 @@ static bool has_key(const ProfileModule *module)
     return key->build_id_len > 0 || key->text_hash[0] != 0 || key->text_hash[1] != 0;
 }
 
+static const char *file_name(const ProfileModule *module)
+{
+    const char *slash = strrchr(module->path, '/');
+    return slash != NULL ? slash + 1 : module->path;
+}
+
+/* An earlier module's file would be replaced by the one of module `i`. */
+static bool name_is_taken(const Profile *profile, uint32_t i)
+{
+    for (uint32_t j = 0; j < i; j++)
+        if (has_key(&profile->modules[j]) &&
+            strcmp(file_name(&profile->modules[j]), file_name(&profile->modules[i])) == 0)
+            return true;
+    return false;
+}
+
 /* Every module of the profile that can be: refusals are said, and the others go on. */
 static Status optimize_all(Command *command, const Given *given, const Profile *profile, Error *err)
 {
     uint32_t written = 0;
+    if (mkdir(given->all, 0777) != 0 && errno != EEXIST)
+        return FAIL(err, ST_IO, ((Place){ given->all, NULL, PLACE_NO_OFFSET }),
+                    "no folder can be made: %s", strerror(errno));
     for (uint32_t i = 0; i < profile->n_modules; i++) {
         const char *path = profile->modules[i].path;
-        const char *slash = strrchr(path, '/');
         if (!has_key(&profile->modules[i]))
             continue;
-        const char *name = slash != NULL ? slash + 1 : path;
+        const char *name = file_name(&profile->modules[i]);
+        if (name_is_taken(profile, i)) {
+            log_print(&command->log, LOG_WARN, "%s: left alone: another module is called %s, too",
+                      path, name);
+            continue;
+        }
         const char *out = arena_printf(command->arena, "%s/%s", given->all, name);
         Status status = optimize_one(command, given, profile, path, out, err);
         if (status != ST_OK && status != ST_REFUSED && status != ST_BAD_INPUT)

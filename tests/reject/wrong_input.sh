@@ -70,6 +70,17 @@ rejects 2 "'kept.rsp' is the profile" "$RESPIN" report kept.rsp --html=kept.rsp
 rejects 2 "kept.rsp' is the profile" "$RESPIN" convert kept.rsp --to=json -o ./kept.rsp
 cmp one.rsp kept.rsp || failed=1
 
+# --all: the folder is made; two modules of one name do not end as one file
+mkdir -p a b
+cp one a/twin
+cp other b/twin
+printf '#!/bin/sh\na/twin && b/twin\n' > both
+chmod +x both
+"$RESPIN" profile -o both.rsp -- ./both > /dev/null 2>&1 || { failed=1; echo "FAIL: profile of both"; }
+"$RESPIN" optimize -p both.rsp --all=every > log 2>&1 || { failed=1; echo "FAIL: --all: $(cat log)"; }
+grep -q 'another module is called twin' log || { failed=1; echo "FAIL: --all said nothing of twin: $(cat log)"; }
+[ -x every/twin ] || { failed=1; echo "FAIL: --all wrote no twin"; }
+
 # report: what cannot be said of BINARY is known before anything is printed
 rejects 5 '^respin: nowhere' "$RESPIN" report one.rsp nowhere
 [ "$(wc -l < log)" = 1 ] || { failed=1; echo "FAIL: report printed before it failed"; }

@@ -42,6 +42,12 @@ same docs/forms.md page.txt code.txt
 done > missing.txt
 [ ! -s missing.txt ] || { cat missing.txt; failed=1; }
 
+# docs/modules.md names every module, and none that is gone.
+python3 "$SOURCE/tests/support/modules.py" "$SOURCE" --names > code.txt
+awk '/^## / { sub("/:", "", $2); folder = $2 } /^\| `/ { print folder " " $2 }' "$docs/modules.md" |
+    tr -d '`' > page.txt
+same "docs/modules.md (tests/support/modules.py . > docs/modules.md)" page.txt code.txt
+
 # Links
 for page in "$SOURCE"/*.md "$docs"/*.md "$docs"/*/*.md; do
     grep -oE '\]\([^)#:]+' "$page" | sed 's/](//' | while read -r link; do
