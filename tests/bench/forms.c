@@ -3,7 +3,7 @@
  *
  *     forms-share [PROFILE [N]]
  *
- * Reads a profile and the images that it names. Without one, prints the first line only. Prints the
+ * Reads a profile and the images that it names; without one, prints the first line only. Prints the
  * number of rows and forms of the table, the share of executed instructions that have a form in it,
  * and the N most executed mnemonics (default 20) that run in thunks. Counts are those of the
  * profile; generated code is left out.
@@ -18,8 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { ROUTINES = (ROW_COUNT + SPECIAL_COUNT) * ROUTINES_OF_ROW };
+
 typedef struct Sums {
     uint64_t handled, native, unread;
+    bool used[ROUTINES]; /* forms that were executed */
     uint64_t by_mnemonic[ZYDIS_MNEMONIC_MAX_VALUE + 1];
 } Sums;
 
@@ -32,6 +35,7 @@ static void add_insn(Sums *sums, const uint8_t *bytes, size_t size, uint64_t pc,
     memcpy(room, bytes, size);
     if (fetch_insn(&insn, room, (unsigned)size, pc)) {
         sums->handled += count;
+        sums->used[insn.routine] |= count != 0;
         return;
     }
     sums->native += count;
@@ -62,6 +66,39 @@ static unsigned count_forms(void)
     return n;
 }
 
+/* Of the decoder's, those that a row or a special has. */
+static unsigned count_mnemonics(void)
+{
+    static bool has[ZYDIS_MNEMONIC_MAX_VALUE + 1];
+    unsigned n = 0;
+    for (unsigned i = 0; i < ROW_COUNT + SPECIAL_COUNT; i++) {
+        n += !has[fetch_facts[i].mnemonic];
+        has[fetch_facts[i].mnemonic] = true;
+    }
+    return n;
+}
+
+static void print_table(void)
+{
+    unsigned has = count_mnemonics();
+    printf("rows %u, forms with a handler %u, specials %u: %u mnemonics; by thunks: the other %u\n",
+           (unsigned)ROW_COUNT, count_forms(), (unsigned)SPECIAL_COUNT, has,
+           (unsigned)ZYDIS_MNEMONIC_MAX_VALUE - has);
+}
+
+static void print_shares(const Sums *sums, double all)
+{
+    unsigned forms = 0, mnemonics = 0;
+    for (unsigned i = 0; i < ROUTINES; i++)
+        forms += sums->used[i];
+    for (unsigned i = 1; i <= ZYDIS_MNEMONIC_MAX_VALUE; i++)
+        mnemonics += sums->by_mnemonic[i] != 0;
+    printf("executed %.0f: %.2f%% by handlers (%u forms), %.2f%% by thunks (%u mnemonics)\n", all,
+           100 * (double)sums->handled / all, forms, 100 * (double)sums->native / all, mnemonics);
+    if (sums->unread != 0)
+        printf("  not read: %.2f%%\n", 100 * (double)sums->unread / (all + (double)sums->unread));
+}
+
 static void print_most(const Sums *sums, unsigned n, double all)
 {
     static bool printed[ZYDIS_MNEMONIC_MAX_VALUE + 1];
@@ -86,8 +123,7 @@ int main(int argc, char **argv)
     Error err;
     Arena *arena = arena_new();
     fetch_init();
-    printf("rows %u, forms with a handler %u, specials %u\n", (unsigned)ROW_COUNT, count_forms(),
-           (unsigned)SPECIAL_COUNT);
+    print_table();
     if (argc < 2)
         return 0;
     if (profile_read(arena, argv[1], &profile, &err) != ST_OK)
@@ -101,8 +137,7 @@ int main(int argc, char **argv)
             add_block(&sums, image, &module->blocks[b]);
     }
     double all = (double)(sums.handled + sums.native);
-    printf("executed %.0f: %.2f%% by handlers, %.2f%% by thunks (not read: %.0f)\n", all,
-           100 * (double)sums.handled / all, 100 * (double)sums.native / all, (double)sums.unread);
+    print_shares(&sums, all);
     print_most(&sums, argc > 2 ? (unsigned)atoi(argv[2]) : 20, all);
     arena_free(arena);
     return 0;

@@ -28,4 +28,11 @@ readelf -lW "$vm" | grep GNU_STACK | grep -q RWE && fail "an executable stack"
 readelf -hW "$vm" | grep -q DYN || fail "not position-independent"
 # A handler that calls through a record instead of jumping would grow the stack by a frame each time.
 objdump -d -j interp_text "$vm" | grep -E 'call +\*' && fail "a handler that does not end in a tail call"
+# `indirect` finds the next routine at the end of each, `switch` at one place for all (and where a
+# few slow paths go on).
+jumps() { # ENGINE
+    objdump -d -j interp_text "$(find $folders -name "engine_$1.c.o")" | grep -cE 'jmp +\*'
+}
+[ "$(jumps indirect)" -ge 900 ] || fail "only $(jumps indirect) routines of indirect end with a jump of their own"
+[ "$(jumps switch)" -le 20 ] || fail "$(jumps switch) indirect jumps in switch"
 exit $failed
