@@ -126,15 +126,9 @@ static CacheArena *new_place(uint64_t near, uint64_t size)
     raw_syscall(__NR_madvise, (long)start, (long)size, MADV_DONTDUMP, 0, 0,
                 0); /* the guest's core */
     CacheArena *arena = &arenas[n_arenas];
-    arena->start = start;
-    arena->end = start + size;
+    *arena = (CacheArena){ .start = start, .cold_start = start, .end = start + size };
+    __atomic_store_n(&n_arenas, n_arenas + 1, __ATOMIC_RELEASE);
     return arena;
-}
-
-static void publish(const CacheArena *arena)
-{
-    if (arena == &arenas[n_arenas])
-        __atomic_store_n(&n_arenas, n_arenas + 1, __ATOMIC_RELEASE);
 }
 
 /* ---- taking and emptying arenas ---- */
@@ -220,7 +214,6 @@ static CacheArena *take_arena(uint64_t near, CacheArena *wanted)
     arena->cold_at = arena->cold_start;
     arena->birth = births++;
     arena->state = ARENA_USED;
-    publish(arena);
     return arena;
 }
 
@@ -277,7 +270,6 @@ bool cache_door_room(uint64_t near, size_t size, CacheRoom *room)
         arena->hot_at = arena->start;
         arena->cold_at = arena->cold_start;
         arena->state = ARENA_DOORS;
-        publish(arena);
     }
     set_room(arena, room);
     return true;
