@@ -14,16 +14,13 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "tests/support/cmocka.h"
+#include "tests/support/golden.h"
 
 #include "core/profile_convert.h"
 #include "core/profile_parts.h"
 
 #include <glob.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 typedef struct Case {
@@ -34,37 +31,16 @@ typedef struct Case {
     bool reads;
 } Case;
 
-static const char *slurp(Arena *arena, const char *path)
+static const char *file_name(const Case *test)
 {
-    Bytes file;
-    Error err;
-    if (profile_slurp(arena, path, &file, &err) != ST_OK)
-        return NULL;
-    char *text = arena_alloc(arena, file.len + 1);
-    memcpy(text, file.data, file.len);
-    return text;
-}
-
-static void compare(Arena *arena, const char *path, const char *got)
-{
-    if (getenv("GOLDEN_UPDATE") != NULL) {
-        FILE *file = fopen(path, "w");
-        if (file == NULL)
-            fail_msg("cannot write %s", path);
-        fputs(got, file);
-        fclose(file);
-    }
-    const char *expect = slurp(arena, path);
-    if (expect == NULL)
-        fail_msg("there is no %s", path);
-    assert_string_equal(got, expect);
+    return strrchr(test->file, '/') + 1;
 }
 
 static const Image *assemble(Arena *arena, const Case *test)
 {
     Error err;
     const Image *image = NULL;
-    const char *source = slurp(arena, arena_printf(arena, "%s/a.s", test->dir));
+    const char *source = golden_slurp(arena, test->dir, "a.s");
     assert_non_null(source);
     const char *flags = arena_printf(arena, "%.*s", (int)strcspn(source + 7, "\n"), source + 7);
     const char *path = arena_printf(arena, "convert-%s", test->name);
@@ -83,7 +59,7 @@ static const Image *assemble(Arena *arena, const Case *test)
 
 static const Profile *read_profile(Arena *arena, const Case *test, const Image *image)
 {
-    const char *text = slurp(arena, arena_printf(arena, "%s/profile.txt", test->dir));
+    const char *text = golden_slurp(arena, test->dir, "profile.txt");
     assert_non_null(text);
     const char *at = strstr(text, "@KEY");
     assert_non_null(at);
@@ -128,11 +104,12 @@ static ForeignFormat format_of(const char *name)
 /* The profile as text, or what is wrong with the file. */
 static void read_format(Arena *arena, const Case *test, const Image *image, Buffer *out)
 {
-    const char *text = slurp(arena, test->file);
+    const char *name = file_name(test);
+    const char *text = golden_slurp(arena, test->dir, name);
+    assert_non_null(text);
     Bytes file = { (const uint8_t *)text, strlen(text) };
     const Profile *profile;
     Error err;
-    const char *name = strrchr(test->file, '/') + 1;
     Status status =
         profile_read_foreign(arena, name, file, format_of(test->format), image, &profile, &err);
     if (status == ST_OK) {
@@ -169,16 +146,16 @@ static void golden_case(void **state)
     Arena *arena = arena_new();
     const Image *image = assemble(arena, test);
     Buffer out = { .arena = arena };
-    const char *expect = test->file;
+    const char *expect = file_name(test);
     if (test->reads) {
         read_format(arena, test, image, &out);
-        expect = arena_printf(arena, "%s.expect", test->file);
+        expect = arena_printf(arena, "%s.expect", expect);
     } else {
         write_format(test, read_profile(arena, test, image), image, &out);
     }
     buffer_u8(&out, 0);
     hide_hash(&out);
-    compare(arena, expect, (const char *)out.data);
+    golden_compare(arena, test->dir, expect, (const char *)out.data);
     image_close(image);
     arena_free(arena);
 }

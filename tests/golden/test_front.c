@@ -15,48 +15,15 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "tests/support/cmocka.h"
+#include "tests/support/golden.h"
 
 #include "optimizer/passes.h"
 
 #include <ctype.h>
-#include <glob.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-enum { TEXT_MAX = 1 << 16 };
-
-typedef struct Case {
-    char dir[PATH_MAX];
-    char stage[64];
-} Case;
-
-static bool slurp(const char *dir, const char *name, char *text)
-{
-    char path[PATH_MAX + 32];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    FILE *file = fopen(path, "r");
-    if (file == NULL)
-        return false;
-    size_t size = fread(text, 1, TEXT_MAX - 1, file);
-    text[size] = '\0';
-    fclose(file);
-    return true;
-}
-
-static void spill(const char *path, const char *text)
-{
-    FILE *file = fopen(path, "w");
-    if (file == NULL)
-        fail_msg("cannot write %s", path);
-    fputs(text, file);
-    fclose(file);
-}
-
-static void must(const Case *test, Status status, const Error *err)
+static void must(const GoldenCase *test, Status status, const Error *err)
 {
     char text[1024];
     if (status == ST_OK)
@@ -75,12 +42,12 @@ static const char *link_flags(Arena *arena, const char *source)
     return arena_printf(arena, "%.*s", (int)strcspn(source + 7, "\n"), source + 7);
 }
 
-static const Image *assemble(Arena *arena, const Case *test, const char *stem)
+static const Image *assemble(Arena *arena, const GoldenCase *test, const char *stem)
 {
-    static char source[TEXT_MAX];
     Error err;
     const Image *image;
-    assert_true(slurp(test->dir, "in.s", source));
+    const char *source = golden_slurp(arena, test->dir, "in.s");
+    assert_non_null(source);
     const char *command = arena_printf(
         arena,
         "gcc -nostdlib -nostartfiles %s -Wl,--build-id=0x0102,-z,noseparate-code,-z,relro,-e,0"
@@ -97,7 +64,7 @@ static const Image *assemble(Arena *arena, const Case *test, const char *stem)
 /* --- the profile -------------------------------------------------------------------------------
  */
 
-static uint64_t address_of(const Case *test, const Image *image, const char *name, size_t len)
+static uint64_t address_of(const GoldenCase *test, const Image *image, const char *name, size_t len)
 {
     for (uint32_t i = 0; i < image->n_symbols; i++)
         if (strncmp(image->symbols[i].name, name, len) == 0 && image->symbols[i].name[len] == '\0')
@@ -114,8 +81,8 @@ static const char *key_lines(Arena *arena, const Image *image)
 }
 
 /* Replaces @KEY, @name and @name+N. */
-static void write_profile(Arena *arena, const Case *test, const Image *image, const char *text,
-                          const char *path)
+static void write_profile(Arena *arena, const GoldenCase *test, const Image *image,
+                          const char *text, const char *path)
 {
     Buffer out = { .arena = arena };
     while (*text != '\0') {
@@ -141,7 +108,7 @@ static void write_profile(Arena *arena, const Case *test, const Image *image, co
         buffer_put(&out, number, strlen(number));
     }
     buffer_u8(&out, 0);
-    spill(path, (const char *)out.data);
+    golden_spill(path, (const char *)out.data);
 }
 
 static const Profile *profile_of_entries(Arena *arena, const Image *image,
@@ -158,14 +125,14 @@ static const Profile *profile_of_entries(Arena *arena, const Image *image,
     return profile;
 }
 
-static const Profile *read_profile(Arena *arena, const Case *test, const Image *image,
+static const Profile *read_profile(Arena *arena, const GoldenCase *test, const Image *image,
                                    const UnwindTable *unwind, const char *stem)
 {
-    static char text[TEXT_MAX];
     const Profile *profile;
     Error err;
     const char *path = arena_printf(arena, "%s.profile", stem);
-    if (!slurp(test->dir, "profile.txt", text))
+    const char *text = golden_slurp(arena, test->dir, "profile.txt");
+    if (text == NULL)
         return profile_of_entries(arena, image, unwind);
     write_profile(arena, test, image, text, path);
     must(test, profile_read(arena, path, &profile, &err), &err);
@@ -176,7 +143,7 @@ static const Profile *read_profile(Arena *arena, const Case *test, const Image *
 /* --- the stages --------------------------------------------------------------------------------
  */
 
-static void run_stages(const Case *test, Context *ctx, Func *fn)
+static void run_stages(const GoldenCase *test, Context *ctx, Func *fn)
 {
     Facts have = FACT_CODE;
     for (size_t i = 0; i < n_pipeline && fn->refused == REFUSED_NOT; i++) {
@@ -203,7 +170,7 @@ static void print_func(Arena *arena, const Func *fn, Buffer *out)
     buffer_put(out, text, strlen(text));
 }
 
-static const char *run_case(Arena *arena, const Case *test, const char *stem)
+static const char *run_case(Arena *arena, const GoldenCase *test, const char *stem)
 {
     const Image *image = assemble(arena, test, stem);
     const UnwindTable *unwind;
@@ -238,8 +205,7 @@ static const char *run_case(Arena *arena, const Case *test, const char *stem)
 
 static void golden_case(void **state)
 {
-    static char expect[TEXT_MAX];
-    const Case *test = *state;
+    const GoldenCase *test = *state;
     Arena *arena = arena_new();
     char stem[] = "front-XXXXXX";
     int fd = mkstemp(stem);
@@ -247,38 +213,11 @@ static void golden_case(void **state)
     close(fd);
     const char *got = run_case(arena, test, stem);
     unlink(stem);
-    if (getenv("GOLDEN_UPDATE") != NULL)
-        spill(arena_printf(arena, "%s/expect", test->dir), got);
-    if (!slurp(test->dir, "expect", expect))
-        fail_msg("%s has no expect", test->dir);
-    assert_string_equal(got, expect);
+    golden_compare(arena, test->dir, "expect", got);
     arena_free(arena);
-}
-
-/* "…/front/STAGE/CASE/in.s" → directory and stage. */
-static void name_case(Case *test, const char *path)
-{
-    snprintf(test->dir, sizeof test->dir, "%.*s", (int)(strrchr(path, '/') - path), path);
-    const char *stage = strstr(test->dir, "/golden/front/") + strlen("/golden/front/");
-    snprintf(test->stage, sizeof test->stage, "%.*s", (int)strcspn(stage, "/"), stage);
 }
 
 int main(void)
 {
-    glob_t found;
-    if (glob(GOLDEN_DIR "/front/*/*/in.s", 0, NULL, &found) != 0)
-        return 1;
-    struct CMUnitTest *tests = calloc(found.gl_pathc, sizeof *tests);
-    Case *cases = calloc(found.gl_pathc, sizeof *cases);
-    for (size_t i = 0; i < found.gl_pathc; i++) {
-        name_case(&cases[i], found.gl_pathv[i]);
-        tests[i] = (struct CMUnitTest){ .name = strstr(cases[i].dir, "/golden/front/") + 8,
-                                        .test_func = golden_case,
-                                        .initial_state = &cases[i] };
-    }
-    int failed = _cmocka_run_group_tests("front", tests, found.gl_pathc, NULL, NULL);
-    globfree(&found);
-    free(tests);
-    free(cases);
-    return failed;
+    return golden_run("front", GOLDEN_DIR "/front/*/*/in.s", golden_case);
 }

@@ -4,53 +4,17 @@
  *     tests/golden/passes/PASS/CASE/in.txt       options, then the text form of core/program.h
  *     tests/golden/passes/PASS/CASE/expect.txt   the text after the pass, or "refused NAME: why"
  *
- * Options are lines that begin with '#': "# hot 10", "# growth 100", "# blocks reverse", "# seed
- * 7",
- * "# pic". Cases are found, not listed. GOLDEN_UPDATE=1 writes expect.txt; review the difference.
- * What a pass claims to give is verified after it (facts.c).
+ * Options are lines that begin with '#': "# hot 10", "# growth 100", "# blocks reverse",
+ * "# seed 7", "# pic". Cases are found, not listed. GOLDEN_UPDATE=1 writes expect.txt; review the
+ * difference. What a pass claims to give is verified after it (facts.c).
  *
  * SPDX-License-Identifier: MIT
  */
-#include "tests/support/cmocka.h"
+#include "tests/support/golden.h"
 
 #include "optimizer/passes.h"
 
-#include <glob.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-enum { TEXT_MAX = 1 << 16 };
-
-typedef struct Case {
-    char dir[PATH_MAX];
-    char pass[64];
-} Case;
-
-static bool slurp(const char *dir, const char *name, char *text)
-{
-    char path[PATH_MAX + 32];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    FILE *file = fopen(path, "r");
-    if (file == NULL)
-        return false;
-    size_t size = fread(text, 1, TEXT_MAX - 1, file);
-    text[size] = '\0';
-    fclose(file);
-    return true;
-}
-
-static void spill(const char *dir, const char *name, const char *text)
-{
-    char path[PATH_MAX + 32];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    FILE *file = fopen(path, "w");
-    if (file == NULL)
-        fail_msg("cannot write %s", path);
-    fputs(text, file);
-    fclose(file);
-}
 
 static const Pass *find_pass(const char *name)
 {
@@ -84,9 +48,9 @@ static const char *read_options(const char *text, OptimizeOptions *options, Cont
     return text;
 }
 
-static const char *run_case(Arena *arena, const Case *test, const char *text)
+static const char *run_case(Arena *arena, const GoldenCase *test, const char *text)
 {
-    const Pass *pass = find_pass(test->pass);
+    const Pass *pass = find_pass(test->stage);
     OptimizeOptions options = { .growth_percent = 100 };
     PlanStats plan_stats = { 0 };
     PassStats stats = { 0 };
@@ -120,43 +84,15 @@ static const char *run_case(Arena *arena, const Case *test, const char *text)
 
 static void golden_case(void **state)
 {
-    static char text[TEXT_MAX], expect[TEXT_MAX];
-    const Case *test = *state;
+    const GoldenCase *test = *state;
     Arena *arena = arena_new();
-    assert_true(slurp(test->dir, "in.txt", text));
-    const char *got = run_case(arena, test, text);
-    if (getenv("GOLDEN_UPDATE") != NULL)
-        spill(test->dir, "expect.txt", got);
-    if (!slurp(test->dir, "expect.txt", expect))
-        fail_msg("%s has no expect.txt", test->dir);
-    assert_string_equal(got, expect);
+    const char *text = golden_slurp(arena, test->dir, "in.txt");
+    assert_non_null(text);
+    golden_compare(arena, test->dir, "expect.txt", run_case(arena, test, text));
     arena_free(arena);
-}
-
-/* "…/passes/PASS/CASE/in.txt" → directory and pass. */
-static void name_case(Case *test, const char *path)
-{
-    snprintf(test->dir, sizeof test->dir, "%.*s", (int)(strrchr(path, '/') - path), path);
-    const char *pass = strstr(test->dir, "/passes/") + strlen("/passes/");
-    snprintf(test->pass, sizeof test->pass, "%.*s", (int)strcspn(pass, "/"), pass);
 }
 
 int main(void)
 {
-    glob_t found;
-    if (glob(GOLDEN_DIR "/passes/*/*/in.txt", 0, NULL, &found) != 0 || found.gl_pathc == 0)
-        return 1;
-    Case *cases = calloc(found.gl_pathc, sizeof *cases);
-    struct CMUnitTest *tests = calloc(found.gl_pathc, sizeof *tests);
-    for (size_t i = 0; i < found.gl_pathc; i++) {
-        name_case(&cases[i], found.gl_pathv[i]);
-        tests[i] = (struct CMUnitTest){ .name = cases[i].dir + strlen(GOLDEN_DIR) + 1,
-                                        .test_func = golden_case,
-                                        .initial_state = &cases[i] };
-    }
-    int failed = _cmocka_run_group_tests("golden passes", tests, found.gl_pathc, NULL, NULL);
-    free(tests);
-    free(cases);
-    globfree(&found);
-    return failed;
+    return golden_run("golden passes", GOLDEN_DIR "/passes/*/*/in.txt", golden_case);
 }
