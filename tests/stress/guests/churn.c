@@ -1,8 +1,8 @@
 /*
- * Code that does not fit a small code cache, on several threads: each generates functions of its own that
- * branch, loop and call each other through a table, runs them in a random order that it knows, and
- * writes some of them anew; one thread stays in one loop all the time; signals arrive on all; children
- * are forked in between and do the same. What it prints depends on the seed only.
+ * Code that does not fit a small code cache, on several threads: each generates functions of its
+ * own that branch, loop and call each other through a table, runs them in a random order that it
+ * knows, and writes some of them anew; one thread stays in one loop all the time; signals arrive on
+ * all; children are forked in between and do the same. What it prints depends on the seed only.
  *
  *   churn THREADS ROUNDS SIGNALS
  *
@@ -20,7 +20,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { FUNCTIONS = 300, FUNCTION_SIZE = 160, MOST_THREADS = 16, FORK_EVERY = 400, REWRITE_EVERY = 100 };
+enum {
+    FUNCTIONS = 300,
+    FUNCTION_SIZE = 160,
+    MOST_THREADS = 16,
+    FORK_EVERY = 400,
+    REWRITE_EVERY = 100
+};
 
 typedef struct Worker {
     pthread_t thread;
@@ -64,23 +70,23 @@ static void generate(Worker *w, unsigned which)
     uint8_t *at = w->code + (size_t)which * FUNCTION_SIZE;
     uint64_t r = next(&w->seed);
     uint32_t later = which + 1 + (uint32_t)(r >> 40) % 9;
-    w->table[which] = (uint64_t (*)(uint64_t, void *))(uintptr_t)at;
-    PUT(0x53, 0x48, 0x89, 0xf8);                                       /* push rbx; mov rax, rdi */
-    PUT(0xbb, (uint8_t)(1 + r % 5), 0, 0, 0);                          /* mov ebx, rounds */
+    w->table[which] = (uint64_t(*)(uint64_t, void *))(uintptr_t)at;
+    PUT(0x53, 0x48, 0x89, 0xf8);              /* push rbx; mov rax, rdi */
+    PUT(0xbb, (uint8_t)(1 + r % 5), 0, 0, 0); /* mov ebx, rounds */
     uint8_t *loop = at;
     PUT(0x48, 0x69, 0xc0, (uint8_t)(r >> 8), (uint8_t)(r >> 16), 1, 0); /* imul rax, rax, n */
-    PUT(0x48, 0x05, (uint8_t)(r >> 24), (uint8_t)(r >> 32), 0, 0);     /* add rax, n */
-    PUT(0xa8, (uint8_t)(1 << (r >> 50) % 8), 0x74, 0x03);              /* test al, bit; jz +3 */
-    PUT(0x48, 0xf7, 0xd0);                                             /* not rax */
-    PUT(0x48, 0x3d, 0, 0, (uint8_t)(r >> 48), 0x40, 0x77, 0x04);       /* cmp rax, n; ja +4 */
-    PUT(0x48, 0xc1, 0xc0, 0x07);                                       /* rol rax, 7 */
-    PUT(0xff, 0xcb, 0x75, (uint8_t)(loop - (at + 4)));                 /* dec ebx; jnz loop */
+    PUT(0x48, 0x05, (uint8_t)(r >> 24), (uint8_t)(r >> 32), 0, 0);      /* add rax, n */
+    PUT(0xa8, (uint8_t)(1 << (r >> 50) % 8), 0x74, 0x03);               /* test al, bit; jz +3 */
+    PUT(0x48, 0xf7, 0xd0);                                              /* not rax */
+    PUT(0x48, 0x3d, 0, 0, (uint8_t)(r >> 48), 0x40, 0x77, 0x04);        /* cmp rax, n; ja +4 */
+    PUT(0x48, 0xc1, 0xc0, 0x07);                                        /* rol rax, 7 */
+    PUT(0xff, 0xcb, 0x75, (uint8_t)(loop - (at + 4)));                  /* dec ebx; jnz loop */
     if ((r >> 60 & 3) != 0 && later < FUNCTIONS) {
         uint32_t offset = later * 8;
-        PUT(0x48, 0x89, 0xc7, 0xff, 0x96);                             /* mov rdi, rax; call [rsi + n] */
+        PUT(0x48, 0x89, 0xc7, 0xff, 0x96); /* mov rdi, rax; call [rsi + n] */
         at = put(at, &offset, sizeof offset);
     }
-    PUT(0x5b, 0xc3);                                                   /* pop rbx; ret */
+    PUT(0x5b, 0xc3); /* pop rbx; ret */
 }
 
 static uint64_t run(Worker *w, uint64_t rounds)
