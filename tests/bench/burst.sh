@@ -59,9 +59,8 @@ setup_catalogue() { # NAME
 
 run_catalogue() { # NAME KIND N
     measured "$1" "$2" "$dir/$1/out.$2" sh -c "exec $(profiled "$@") $(plain_command "$1" "$dir/$1" ref)" ||
-        echo "burst.sh: $1 ($2) ends with $?" >&2
-    [ "$3" = 1 ] && [ "$2" = native ] || cmp -s "$dir/$1/out.native" "$dir/$1/out.$2" ||
-        echo "burst.sh: $1: other output ($2)" >&2
+        return 1
+    [ "$3$2" = 1native ] || cmp -s "$dir/$1/out.native" "$dir/$1/out.$2"
 }
 
 modules_catalogue() { # NAME
@@ -88,16 +87,16 @@ port=54397
 identity="setpriv --reuid postgres --regid postgres --init-groups"
 
 as_postgres() { (cd / && exec taskset -c "$cpu" $identity "$@"); }
-pgbench() { as_postgres "$bin/pgbench" -h "$dir/postgres" -p $port --random-seed=1 "$@" bench; }
+pgbench() { as_postgres "$bin/pgbench" -h "$dir/postgres" -p $port "$@" bench; }
 
 setup_postgres() {
     chmod 711 "$dir"
     mkdir -p "$dir/postgres"
     chown postgres "$dir/postgres"
     as_postgres "$bin/initdb" -D "$dir/postgres/data" -A trust > "$dir/postgres.log" || return 1
-    start_postgres postgres setup
+    start_postgres setup || return 1
     as_postgres "$bin/createdb" -h "$dir/postgres" -p $port bench
-    pgbench -i -s 5 -q > /dev/null 2>&1
+    pgbench -i -s 5 -q > "$dir/postgres.log" 2>&1 || { cat "$dir/postgres.log" >&2; return 1; }
     stop_postgres
 }
 
@@ -114,6 +113,7 @@ start_postgres() { # LABEL WORDS before the program
         sleep 0.1
     done
     server=$(head -1 "$dir/postgres/data/postmaster.pid")
+    [ -n "$server" ]
 }
 
 stop_postgres() {
@@ -126,10 +126,13 @@ run_postgres() { # NAME KIND N
     local said=$dir/postgres/pgbench.$2 n=${TRANSACTIONS:-3000}
     [ "$2" != exact ] || n=$((n / 4))
     # shellcheck disable=SC2046 # words
-    start_postgres "$2" $(profiled "$@")
-    pgbench -c 4 -t "$n" > "$said" 2>&1
-    grep -q 'failed transactions: 0 ' "$said" || echo "burst.sh: $(cat "$said")" >&2
+    start_postgres "$2" $(profiled "$@") || return 1
+    pgbench --random-seed=1 -c 4 -t "$n" > "$said" 2>&1
     stop_postgres
+    grep -q 'failed transactions: 0 ' "$said" || {
+        echo "burst.sh: $(cat "$said")" >&2
+        return 1
+    }
     # For the time of a server that waits: that of its transactions.
     awk -v said="$said" '
         BEGIN { while ((getline line < said) > 0) if (line ~ /^tps/) { split(line, words, " "); tps = words[3] } }
@@ -176,9 +179,9 @@ run_pairs() { # NAME
     while awk -v least="$least" '$1 == "burst" { spent += $2 } END { exit spent >= least }' "$dir/$1/runs"; do
         n=$((n + 1))
         if [ $((n % 2)) = 1 ]; then
-            run_$part "$1" native $n && run_$part "$1" burst $n
+            run_$part "$1" native $n && run_$part "$1" burst $n || return 1
         else
-            run_$part "$1" burst $n && run_$part "$1" native $n
+            run_$part "$1" burst $n && run_$part "$1" native $n || return 1
         fi
     done
     cp "$dir/$1/runs" "$dir/$1/pairs"
@@ -203,6 +206,6 @@ bench() { # NAME
 [ $# -gt 0 ] || set -- sqlite3 python3 clang postgres
 for name in "$@"; do
     echo "burst.sh: $(date +%T) $name" >&2
-    bench "$name" || echo "burst.sh: $name failed" >&2
+    bench "$name" || echo "burst.sh: $name: a run failed, or gave other output" >&2
 done
 python3 "$here/burst_table.py" "$dir" "$@"
