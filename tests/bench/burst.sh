@@ -5,7 +5,7 @@
 #                              tests/workloads/workload.sh), postgres; without names, these four
 #   LEAST=60                   seconds of CPU time under burst mode, for each program
 #   SCALE=1 SMALL=0.1          size of the work (runs of 3 s); of the work that the front-end model runs
-#   TRANSACTIONS=3000          of each of 4 pgbench clients in a run (postgres)
+#   TRANSACTIONS=10000         of each of 4 pgbench clients in a run (postgres)
 #   BURST="--burst"            how respin profile is asked
 #   CPU=N                      where everything runs, the watcher too (default: the last one)
 #   KEEP=DIR                   keeps inputs, profiles and DIR/NAME/pairs; the table by itself:
@@ -123,7 +123,7 @@ stop_postgres() {
 }
 
 run_postgres() { # NAME KIND N
-    local said=$dir/postgres/pgbench.$2 n=${TRANSACTIONS:-3000}
+    local said=$dir/postgres/pgbench.$2 n=${TRANSACTIONS:-10000}
     [ "$2" != exact ] || n=$((n / 4))
     # shellcheck disable=SC2046 # words
     start_postgres "$2" $(profiled "$@") || return 1
@@ -158,8 +158,8 @@ compare_postgres() { # NAME DIR
         echo "select count(*), sum(abalance) from pgbench_accounts where aid between $((i * 97)) and $((i * 97 + 200))"
         echo "select bbalance * 0 from pgbench_branches where bid = $((i % 5 + 1))"
     done > "$queries"
-    "$respin" compare "$identity $bin/postgres --single $data < $queries" \
-        "$identity $tree$bin/postgres --single $data < $queries" -n 0
+    (cd "$dir/postgres" && TMPDIR=$dir/postgres $identity "$respin" compare -n 0 \
+        "$bin/postgres --single $data < $queries" "$tree$bin/postgres --single $data < $queries")
 }
 
 # ---- one program ----
