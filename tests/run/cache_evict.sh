@@ -58,7 +58,7 @@ same() {
 }
 
 if [ -z "${GUESTS:-}" ]; then
-    for name in count_flow count_long faults jit heap sigframe; do
+    for name in count_flow count_long count_four faults jit heap sigframe; do
         same $name "$PWD/bin/$name" one 'two words'
     done
     seq 1 500 | sed 's/.*/& line & of some text, & times/' > text

@@ -112,7 +112,7 @@ static void area_operands(void **state)
 
 static void expect_lea(unsigned reg, unsigned base, int32_t displacement)
 {
-    char wanted[TEXT], number[TEXT] = "";
+    char wanted[2 * TEXT], number[TEXT] = "";
     begin(0);
     emit_lea(&code, true, reg, base, displacement);
     if (displacement != 0)
@@ -124,7 +124,7 @@ static void expect_lea(unsigned reg, unsigned base, int32_t displacement)
 static void registers(void **state)
 {
     (void)state;
-    char wanted[TEXT];
+    char wanted[2 * TEXT];
     for (unsigned reg = 0; reg < 8; reg++) {
         for (unsigned base = 0; base < 8; base++) {
             for (unsigned d = 0; d < N_DISPLACEMENTS; d++)
