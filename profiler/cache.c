@@ -22,7 +22,7 @@ enum {
     LEAST_ARENAS = 2,
     LARGEST_ARENA = 32 << 20,
     LEAST_ARENA = 2 * (HOT_ROOM + COLD_ROOM),
-    HOT_SHARE = 3, /* …of 8 parts of an arena are for traces */
+    HOT_SHARE = 5, /* …of 8 parts of an arena are for traces */
     SHARES = 8,
     DOOR_ARENA = 64 << 10,
     LARGE_PAGE = 2 << 20,

@@ -83,6 +83,13 @@ void emit_gs_inc(Code *code, int32_t displacement)
     emit_gs(code, 0xff, 0, displacement);
 }
 
+void emit_gs_compare4(Code *code, int32_t displacement, uint32_t value)
+{
+    emit1(code, PREFIX_GS);
+    emit_gs(code, 0x81, 7, displacement);
+    emit4(code, value);
+}
+
 void emit_gs_pop(Code *code, int32_t displacement)
 {
     emit1(code, PREFIX_GS);
@@ -167,6 +174,15 @@ void emit_move(Code *code, unsigned to, unsigned from)
     emit1(code, rex_r(from) | (to >= 8 ? REX_B : 0));
     emit1(code, OP_STORE);
     emit1(code, 0xc0 | (from & 7) << 3 | (to & 7));
+}
+
+void emit_test(Code *code, bool wide, unsigned reg)
+{
+    unsigned rex = (wide ? REX_W : 0x40u) | (reg >= 8 ? REX_R | REX_B : 0);
+    if (rex != 0x40)
+        emit1(code, rex);
+    emit1(code, 0x85);
+    emit1(code, 0xc0 | (reg & 7) << 3 | (reg & 7));
 }
 
 static void emit_stack(Code *code, unsigned opcode, unsigned reg, int8_t displacement)

@@ -1,7 +1,7 @@
 /*
  * emit.h: bytes of host code, one small function for each form that translated code is made of.
  *
- * Nothing emitted by these writes flags, but for emit_gs_inc.
+ * Nothing emitted by these writes flags, but for emit_gs_inc, emit_gs_compare4 and emit_test.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -29,6 +29,7 @@ void emit_gs_load(Code *code, unsigned reg, int32_t displacement);
 void emit_gs_store(Code *code, int32_t displacement, unsigned reg);
 void emit_gs_store4(Code *code, int32_t displacement, uint32_t value);
 void emit_gs_inc(Code *code, int32_t displacement);
+void emit_gs_compare4(Code *code, int32_t displacement, uint32_t value);
 void emit_gs_pop(Code *code, int32_t displacement);
 void emit_gs_jump(Code *code, int32_t displacement);
 /* [gs:index * 8 + displacement] */
@@ -47,6 +48,8 @@ void emit_lea_sum(Code *code, unsigned reg, unsigned base, unsigned index);
 /* movzx reg, low 16 bits of `from`; neither is R8 to R15 */
 void emit_low_word(Code *code, unsigned reg, unsigned from);
 void emit_move(Code *code, unsigned to, unsigned from);
+/* test reg, reg; of 32 bits, for `wide` false. Writes flags */
+void emit_test(Code *code, bool wide, unsigned reg);
 void emit_stack_load(Code *code, unsigned reg, int8_t displacement);
 /* mov reg, [cell] and push [cell] */
 void emit_cell_load(Code *code, unsigned reg, const void *cell);

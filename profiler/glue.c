@@ -14,6 +14,7 @@
  */
 #include "profiler/weave.h"
 
+#include "profiler/again.h"
 #include "profiler/link.h"
 #include "profiler/lookup.h"
 
@@ -107,7 +108,7 @@ uint32_t glue_exit_counter(Weave *w, uint32_t i, uint32_t edge, uint32_t other_e
 {
     if (w->passed[i] == 0 && other_edge == 0)
         return edge;
-    uint32_t counter = live_new_counters(1);
+    uint32_t counter = weave_counters(1);
     w->left[i] = counter;
     add_sum(w, edge, counter);
     add_sum(w, other_edge, counter);
@@ -128,8 +129,27 @@ static Trace *trace_of(const Weave *w, const Block *block)
     return NULL;
 }
 
+/* The jump at `field` leads to the VM. */
+static void leave_later(Weave *w, uint8_t *field, const Exit *leave)
+{
+    w->leave[w->n_leaves++] = (Leave){ .field = field, .leave = leave };
+}
+
+void glue_leaves(Weave *w)
+{
+    for (uint32_t i = 0; i < w->n_leaves; i++) {
+        const Leave *later = &w->leave[i];
+        emit_patch(later->field, w->cold->at);
+        w->spilled = later->spilled;
+        glue_reload(w, w->cold, both);
+        if (later->compare != NULL)
+            again_emit(w->cold, later->compare);
+        glue_leave(w->cold, later->leave);
+    }
+}
+
 /* A jump that is linked now or later. */
-static void jump_out(const Weave *w, Code *code, uint64_t target, Trace *trace)
+static void jump_out(Weave *w, Code *code, uint64_t target, Trace *trace)
 {
     if (trace != NULL && emit_reaches(code->at, trace->code)) {
         link_note(trace, emit_link(code, trace->code));
@@ -137,20 +157,72 @@ static void jump_out(const Weave *w, Code *code, uint64_t target, Trace *trace)
     }
     Exit *leave = glue_exit(w->pool, EXIT_TO, target);
     leave->field = emit_link(code, code->at);
-    emit_patch(leave->field, w->cold->at);
-    glue_leave(w->cold, leave);
+    leave_later(w, leave->field, leave);
 }
 
-void glue_exit_to(Weave *w, Code *code, uint32_t i, uint32_t counter, uint64_t target)
+/* What an exit does beside going on, in this order. */
+typedef struct ExitPlan {
+    uint32_t counter;         /* 0: none */
+    bool inc;                 /* flags may be lost: it counts with `inc` */
+    bool tried;               /* the trace is tried out: the TRIAL-th time goes to the VM */
+    const GuestInsn *compare; /* makes the flags again; NULL: nothing does */
+    uint64_t target;
+} ExitPlan;
+
+static ExitPlan plan_exit(const Weave *w, uint32_t i, uint32_t counter, const Block *to,
+                          uint64_t target, bool is_last)
 {
-    const Block *block = lookup_block(target);
-    if (counter != 0 && block != NULL && block->flags_dead)
-        emit_gs_inc(code, AREA_COUNTER(counter));
-    else if (counter != 0)
-        count(w, code, counter);
+    ExitPlan plan = { .counter = counter, .target = target };
+    bool dead = to != NULL && to->flags_dead;
+    if (counter == 0)
+        return plan;
+    plan.compare = dead ? NULL : again_find(w->path, i);
+    plan.inc = dead || plan.compare != NULL;
+    plan.tried = !w->trace->final && w->trace->visits == 0 && is_last;
+    return plan;
+}
+
+static void leave_often(Weave *w, uint8_t *field, const ExitPlan *plan)
+{
+    Exit *leave = glue_exit(w->pool, EXIT_OFTEN, plan->target);
+    leave->trace = w->trace;
+    w->leave[w->n_leaves++] = (Leave){ field, leave, w->spilled, plan->compare };
+}
+
+static void count_exit(Weave *w, Code *code, const ExitPlan *plan)
+{
+    enum { EQUAL = 4, SHORT_JUMP = 2 };
+    if (plan->inc) {
+        emit_gs_inc(code, AREA_COUNTER(plan->counter));
+        if (!plan->tried)
+            return;
+        emit_gs_compare4(code, AREA_COUNTER(plan->counter), TRIAL);
+        leave_often(w, emit_jcc(code, EQUAL), plan);
+        return;
+    }
+    if (plan->tried)
+        spill(w, code, SPILLED_RCX);
+    count(w, code, plan->counter);
+    if (!plan->tried)
+        return;
+    emit_lea(code, true, R_RCX, R_RCX, -(int32_t)TRIAL);
+    emit_skip_if_zero(code, SHORT_JUMP);
+    emit1(code, 0xeb);
+    emit1(code, JUMP_SIZE);
+    leave_often(w, emit_jump(code, code->at), plan);
+}
+
+void glue_exit_to(Weave *w, Code *code, uint32_t i, uint32_t counter, uint64_t target, bool is_last)
+{
+    const Block *to = lookup_block(target);
+    ExitPlan plan = plan_exit(w, i, counter, to, target, is_last);
+    if (counter != 0)
+        count_exit(w, code, &plan);
     glue_open_calls(w, code, i, true);
     glue_reload(w, code, both);
-    jump_out(w, code, target, trace_of(w, block));
+    if (plan.compare != NULL)
+        again_emit(code, plan.compare);
+    jump_out(w, code, target, trace_of(w, to));
 }
 
 /* ---- calls ---- */
@@ -385,16 +457,17 @@ void glue_indirect(Weave *w, uint32_t i)
 void glue_side_exit(Weave *w, const SideExit *side)
 {
     uint32_t i = side->block;
-    emit_patch(side->field, w->cold->at);
+    Code *code = w->hot;
+    emit_patch(side->field, code->at);
     w->spilled = side->spilled;
     w->flags_lost = false;
     if (side->is_return) {
-        glue_open_calls(w, w->cold, i, false);
-        glue_return(w, w->cold, i);
+        glue_open_calls(w, code, i, false);
+        glue_return(w, code, i);
     } else if (side->is_indirect) {
-        glue_open_calls(w, w->cold, i, false);
-        dispatch(w, w->cold, i);
+        glue_open_calls(w, code, i, false);
+        dispatch(w, code, i);
     } else {
-        glue_exit_to(w, w->cold, i, glue_exit_counter(w, i, side->edge, 0), side->target);
+        glue_exit_to(w, code, i, glue_exit_counter(w, i, side->edge, 0), side->target, false);
     }
 }

@@ -114,7 +114,7 @@ static bool leads_to(const Stub *stub, const Stub *head)
 
 static uint32_t stub_counter(const Exit *site, const Target *target)
 {
-    uint32_t counter = live_new_counters(1);
+    uint32_t counter = weave_counters(1);
     live_add_sum((LiveSum){ target->counter, counter });
     live_add_sum((LiveSum){ site->edge, counter });
     if (site->before != 0)

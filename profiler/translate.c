@@ -184,7 +184,7 @@ static bool try_promote(const Cpu *cpu, Block *block, uint32_t from)
     vm_lock(&the_vm.code_lock);
     is_later = false;
     Trace *old = translate_find(block, from);
-    if (old != NULL && old->visits != 0) {
+    if (old != NULL && !old->final) {
         Trace *made = make_trace(cpu, block, from, true);
         if (made != NULL)
             supersede(old, made);
@@ -320,9 +320,22 @@ static void link_exit(const Cpu *cpu, const Exit *leave, Block *block)
     vm_unlock(&the_vm.code_lock);
 }
 
+/* Nothing of `leave` is held when the trace is made anew. */
+static const Op *follow_often(Cpu *cpu, const Exit *leave)
+{
+    bool real;
+    uint64_t target = leave->target;
+    promote(cpu, leave->trace->blocks[0], leave->trace->from);
+    cpu->pc = target;
+    const Op *to = lookup_code(target, &real);
+    return real && cpu->pending != 0 ? inside_block(to) : to;
+}
+
 static __attribute__((noinline)) const Op *follow(Cpu *cpu, const Exit *leave)
 {
     bool real;
+    if (leave->kind == EXIT_OFTEN)
+        return follow_often(cpu, leave);
     if (leave->kind == EXIT_RECORD) {
         if (leave->counter != 0)
             COUNT(leave->counter);

@@ -49,7 +49,8 @@ typedef struct Trace {
     const uint32_t *passed;
     const TracePoint *points;
     const uint8_t *way_out;  /* where a jump at the entry leads when the trace is stale */
-    uint32_t visits;         /* counter of its entries, while it is tried out; 0: it is final */
+    uint32_t visits;         /* counter of its entries; 0: ways out tell */
+    bool final;              /* not tried out any more */
     const bool *taken;       /* per block: the path takes its conditional jump */
     const uint32_t *left;    /* per block: counter of the way out of the path there; 0: none */
     struct LinkNode *links;  /* jumps to its entry */

@@ -18,10 +18,40 @@
 
 #include <Zydis/Mnemonic.h>
 
-enum {
-    NO_EDGE = 0,
-    TRIAL = 20000, /* entries after which a trace is made anew, longer (docs/translate.md) */
-};
+enum { NO_EDGE = 0 };
+
+/* ---- counters ---- */
+
+/*
+ * Ids of counters that threads write and of such that stand for sums only come from pages of their
+ * own: what is written lies close together, and the others need no memory.
+ */
+typedef struct CounterIds {
+    uint32_t next, end;
+} CounterIds;
+
+static uint32_t take_ids(CounterIds *ids, uint32_t n)
+{
+    enum { AT_ONCE = 512 };
+    if (ids->end - ids->next < n) {
+        ids->next = live_new_counters(AT_ONCE);
+        ids->end = ids->next + AT_ONCE;
+    }
+    ids->next += n;
+    return ids->next - n;
+}
+
+uint32_t weave_counters(uint32_t n)
+{
+    static CounterIds written; /* under code_lock */
+    return take_ids(&written, n);
+}
+
+static uint32_t sum_counters(uint32_t n)
+{
+    static CounterIds sums; /* under code_lock */
+    return take_ids(&sums, n);
+}
 
 /* ---- copies ---- */
 
@@ -204,7 +234,7 @@ static void end_last(Weave *w, uint32_t i)
 {
     const PathBlock *at = &w->path->block[i];
     uint32_t counter = glue_exit_counter(w, i, path_edge(at), other_edge(w->path, at));
-    glue_exit_to(w, w->hot, i, counter, path_target(w->path, at));
+    glue_exit_to(w, w->hot, i, counter, path_target(w->path, at), true);
 }
 
 static void end_block(Weave *w, uint32_t i)
@@ -247,7 +277,7 @@ static void end_block(Weave *w, uint32_t i)
 static void count_path(Weave *w, uint32_t from)
 {
     const Path *path = w->path;
-    uint32_t first = path->n > 1 ? live_new_counters(path->n - 1) : 0;
+    uint32_t first = path->n > 1 ? sum_counters(path->n - 1) : 0;
     w->passed[0] = from;
     for (uint32_t i = 0; i + 1 < path->n; i++) {
         const PathBlock *at = &path->block[i];
@@ -289,6 +319,23 @@ static const uint8_t *way_out(Weave *w)
     leave->counter = from;
     glue_leave_entry(w->cold, leave);
     return start;
+}
+
+/* Its last way out has a counter of its own, which says how often it was passed. */
+static bool ends_with_jump(const Path *path)
+{
+    const PathBlock *last = &path->block[path->n - 1];
+    switch (last->block->end) {
+    case LIVE_END_RET:
+        return last->partner != NO_CALL;
+    case LIVE_END_JUMP_IND:
+    case LIVE_END_CALL_IND:
+        return last->likely != NULL;
+    case LIVE_END_SYSCALL:
+        return false;
+    default:
+        return true;
+    }
 }
 
 /* Counts this entry; the TRIAL-th asks for the final trace. */
@@ -335,6 +382,7 @@ static void weave_all(Weave *w)
     }
     for (uint32_t i = 0; i < w->n_side; i++)
         glue_side_exit(w, &w->side[i]);
+    glue_leaves(w);
 }
 
 static void *copy_of(Pool *pool, const void *from, size_t size)
@@ -380,12 +428,13 @@ Trace *weave_trace(const Path *path, uint32_t from, bool final)
     w.spilled = from != 0 ? SPILLED_RAX | SPILLED_RCX : 0;
     w.flags_lost = from == 0 && path->block[0].block->flags_dead;
     w.failed = false;
-    w.n_points = w.n_sums = w.n_side = 0;
+    w.n_points = w.n_sums = w.n_side = w.n_leaves = 0;
     w.pool = &room.arena->pool;
     w.trace = pool_take_from(w.pool, sizeof *w.trace);
     w.trace->code = w.start;
     w.trace->from = from;
-    w.trace->visits = final ? 0 : live_new_counters(1);
+    w.trace->final = final;
+    w.trace->visits = final || ends_with_jump(path) ? 0 : weave_counters(1);
     for (uint32_t i = 0; i < path->n; i++)
         w.left[i] = 0;
     count_path(&w, from);

@@ -15,6 +15,7 @@ typedef enum ExitKind {
     EXIT_RECORD,  /* to the record `op`, which does the rest of its block */
     EXIT_LANDING, /* as EXIT_TO: a return to the call whose counter `counter` is */
     EXIT_PROMOTE, /* nowhere: the trace that begins at `target` was entered often */
+    EXIT_OFTEN,   /* as EXIT_TO, counted: the way out of `trace` was taken often */
     EXIT_SITE,    /* an indirect jump or call: no place of its own in the code */
 } ExitKind;
 
@@ -30,6 +31,7 @@ typedef struct Exit {
     uint32_t number;    /* SITE: its number, unique */
     bool in_rax;        /* SITE: the target is guest RAX itself */
     struct Stub *stubs; /* SITE: made so far */
+    Trace *trace;       /* OFTEN */
 } Exit;
 
 /* A jump out of the path, whose stub is made when the path is done. */
@@ -43,11 +45,22 @@ typedef struct SideExit {
     uint8_t spilled;
 } SideExit;
 
+/* A jump to the VM, or one that is not linked yet: where it leads to is written behind all stubs.
+ */
+typedef struct Leave {
+    uint8_t *field;
+    const Exit *leave;
+    uint8_t spilled;          /* what comes back first… */
+    const GuestInsn *compare; /* …and what is done again then; NULL: nothing */
+} Leave;
+
 enum {
     MOST_SIDE_EXITS = 2 * PATH_BLOCKS,
+    MOST_LEAVES = 4 * PATH_BLOCKS,
+    TRIAL = 20000, /* of a way out, or of entries: then a trace is made anew, longer */
     MOST_SUMS = 10 * PATH_BLOCKS,
     MOST_POINTS = 3 * PATH_INSNS + 6 * PATH_BLOCKS,
-    HOT_ROOM = 16 << 10,
+    HOT_ROOM = 96 << 10,
     COLD_ROOM = 96 << 10,
 };
 
@@ -70,10 +83,11 @@ typedef struct Weave {
     uint8_t spilled;                       /* guest registers that are in the area now */
     bool flags_lost;                       /* flags are not the guest's: the head overwrites them */
     bool failed;                           /* something was out of reach */
-    uint32_t n_points, n_sums, n_side;
+    uint32_t n_points, n_sums, n_side, n_leaves;
     TracePoint point[MOST_POINTS];
     LiveSum sum[MOST_SUMS];
     SideExit side[MOST_SIDE_EXITS];
+    Leave leave[MOST_LEAVES];
 } Weave;
 
 /*
@@ -81,6 +95,8 @@ typedef struct Weave {
  * reach or out of memory. `from`: Trace.from.
  */
 Trace *weave_trace(const Path *path, uint32_t from, bool final);
+/* Ids of `n` counters, in a row. */
+uint32_t weave_counters(uint32_t n);
 
 /* ---- glue.c ---- */
 
@@ -92,11 +108,14 @@ Exit *glue_exit(Pool *pool, ExitKind kind, uint64_t target);
 /* A counter for one way out of block `i`, whose edges these are (0: none). */
 uint32_t glue_exit_counter(Weave *w, uint32_t i, uint32_t edge, uint32_t other_edge);
 /* Goes on at `target`, counted. */
-void glue_exit_to(Weave *w, Code *code, uint32_t i, uint32_t counter, uint64_t target);
+void glue_exit_to(Weave *w, Code *code, uint32_t i, uint32_t counter, uint64_t target,
+                  bool is_last);
 void glue_call(Weave *w, uint32_t i, bool spilled_target);
 void glue_return(Weave *w, Code *code, uint32_t i);
 void glue_matched_return(Weave *w, uint32_t i);
 void glue_indirect(Weave *w, uint32_t i);
+/* The ways to the VM. */
+void glue_leaves(Weave *w);
 /* The stub of a jump out of the path. */
 void glue_side_exit(Weave *w, const SideExit *side);
 /* `returned`: block `i` is a return that was passed. */
