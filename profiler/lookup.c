@@ -23,7 +23,7 @@
 #include "profiler/watch.h"
 
 enum {
-    BLOCK_BUCKETS = 1 << 20,
+    BLOCK_BUCKETS = 1 << 18,
     TARGET_BUCKETS = 1 << 16,
     CALL_BUCKETS = 1 << 15,
     PAGE_BUCKETS = 1 << 14,
