@@ -19,7 +19,7 @@
  * `spilled` names, which are in the area (a clean point may have some there, too).
  */
 typedef struct TracePoint {
-    uint32_t offset; /* from Trace.code; stubs lie behind, in the cold part */
+    uint32_t offset; /* from Trace.code; stubs lie behind the last exit */
     uint8_t block;   /* index in Trace.blocks */
     uint8_t insn;    /* of the block: the guest instruction that is about to be executed */
     uint8_t size;    /* bytes of host code for which this holds */
@@ -31,9 +31,9 @@ typedef struct TracePoint {
 enum { SPILLED_RAX = 1, SPILLED_RCX = 2 };
 
 /*
- * A trace's code is [code, code + size), and its stubs [cold, cold + cold_size). Two traces can
- * have the same head: one for all ways in, and one for the returns to it from one call (`from`),
- * whose entry finds RAX and RCX spilled.
+ * A trace's code is [code, code + size), stubs included; its constants and its ways to the VM are
+ * [cold, cold + cold_size). Two traces can have the same head: one for all ways in, and one for the
+ * returns to it from one call (`from`), whose entry finds RAX and RCX spilled.
  */
 typedef struct Trace {
     const uint8_t *code; /* its entry; the first 5 bytes are a nop that may become a jump out */

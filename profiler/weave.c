@@ -2,7 +2,8 @@
  * weave.c: the code of a trace, from a path.
  *
  *   hot    nop, copies of block 0, jcc out, copies of block 1, ... , the last exit
- *   cold   constants | stubs of the jumps out: count, link | ...
+ *          | stubs of the jumps out: count, link | ...
+ *   cold   constants | ways to the VM, of what is not linked | ...
  *
  * Conditional jumps are turned so that the path falls through. Counters stand at exits only; the
  * path's edges get virtual ones whose sums the reader carries along (docs/translate.md).

@@ -60,8 +60,8 @@ enum {
     TRIAL = 20000, /* of a way out, or of entries: then a trace is made anew, longer */
     MOST_SUMS = 10 * PATH_BLOCKS,
     MOST_POINTS = 3 * PATH_INSNS + 6 * PATH_BLOCKS,
-    HOT_ROOM = 96 << 10,
-    COLD_ROOM = 96 << 10,
+    HOT_ROOM = 64 << 10,
+    COLD_ROOM = 48 << 10,
 };
 
 /* Constants beside the code, for one call of the path: where it returns to, and that negated. */

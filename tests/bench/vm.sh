@@ -8,7 +8,7 @@
 #   LONG="auto"               tools that run the long work (LEAST seconds native)
 #   SHORT="threaded ..."      tools that run the short work
 #   ROUNDS=5 SLOW_ROUNDS=1    interleaved rounds; of valgrind and qemu
-#   SCALE=4 SHORT_SCALE=0.25  size of the work; SCALE is repeated until LEAST is reached. The small
+#   SCALE=8 SHORT_SCALE=0.25  size of the work; SCALE is repeated until LEAST is reached. The small
 #                             programs' short work is SHORT_SCALE's share of theirs at 0.25
 #   LEAST=10                  seconds of native time of the long work
 #   CPU=N                     where everything runs (default: the last one)
@@ -129,7 +129,7 @@ bench() { # KIND NAME ROUNDS SCALE TOOL...
 : > "$dir/forms"
 long=$(present $long) short=$(present $short)
 for name in "$@"; do
-    bench long "$name" "${ROUNDS:-5}" "${SCALE:-4}" $long
+    bench long "$name" "${ROUNDS:-5}" "${SCALE:-8}" $long
     case $name in *-reloc) ;; *) bench short "$name" "${ROUNDS:-5}" "${SHORT_SCALE:-0.25}" $short ;; esac
 done
 python3 "$here/vm_table.py" "$runs"

@@ -77,9 +77,13 @@ setup_c() {
     elif awk "BEGIN { exit !($3 < 4) }"; then
         train='TRUETYPE:stb_truetype IMAGE_RESIZE:stb_image_resize SPRINTF:stb_sprintf'
         ref='IMAGE:stb_image IMAGE_WRITE:stb_image_write DXT:stb_dxt'
-    else
+    elif awk "BEGIN { exit !($3 < 8) }"; then
         train='TRUETYPE:stb_truetype IMAGE_RESIZE:stb_image_resize SPRINTF:stb_sprintf DS:stb_ds'
         ref='IMAGE:stb_image IMAGE_WRITE:stb_image_write DXT:stb_dxt TRUETYPE:stb_truetype SPRINTF:stb_sprintf HEXWAVE:stb_hexwave'
+    else
+        train='TRUETYPE:stb_truetype IMAGE_RESIZE:stb_image_resize SPRINTF:stb_sprintf DS:stb_ds'
+        ref="IMAGE:stb_image IMAGE_WRITE:stb_image_write DXT:stb_dxt $train PERLIN:stb_perlin HEXWAVE:stb_hexwave"
+        ref="$ref HERRINGBONE_WANG_TILE:stb_herringbone_wang_tile VORBIS:stb_vorbis"
     fi
     for set in train ref; do
         eval "parts=\$$set"
