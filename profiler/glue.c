@@ -201,7 +201,7 @@ static void count_exit(Weave *w, Code *code, const ExitPlan *plan)
         return;
     }
     if (plan->tried)
-        spill(w, code, SPILLED_RCX);
+        glue_spill(w, code, SPILLED_RCX);
     count(w, code, plan->counter);
     if (!plan->tried)
         return;
