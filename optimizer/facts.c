@@ -108,17 +108,6 @@ static Status check_cfg(const Context *ctx, const Func *fn, Error *err)
     return ST_OK;
 }
 
-/* Something forms an address inside the function: without that, a jump without a table that takes
- * an address as it is leaves the function. */
-static bool forms_inside(const Func *fn)
-{
-    for (uint32_t i = 0; i < fn->n_blocks; i++)
-        if ((fn->blocks[i].facts & BLOCK_ESCAPES) != 0 &&
-            !vaddr_equal(fn->blocks[i].start, fn->entry))
-            return true;
-    return false;
-}
-
 static Status check_tables(const Context *ctx, const Func *fn, Error *err)
 {
     for (uint32_t i = 0; i < fn->n_blocks; i++) {
@@ -130,7 +119,7 @@ static Status check_tables(const Context *ctx, const Func *fn, Error *err)
                           fn->n_tables);
         if (block->table >= 0 && !indirect)
             return BROKEN(ctx, fn, block, "has a table and no indirect jump");
-        if (indirect && block->table < 0 && !fn->open_jump && forms_inside(fn))
+        if (indirect && block->table < 0 && !fn->open_jump && tables_forms_inside(fn))
             return BROKEN(ctx, fn, block, "an indirect jump without a table in a closed function");
     }
     return ST_OK;

@@ -78,6 +78,9 @@ PassRun form_superblocks; /* superblocks.c: mutually most likely paths, tail dup
 PassRun order_blocks;     /* order_blocks.c: ext-TSP */
 PassRun align_loops;      /* align.c */
 
+/* tables.c: something forms an address inside the function; without that, a jump without a table
+ * that takes an address as it is leaves the function. */
+bool tables_forms_inside(const Func *fn);
 /* refuse_module.c: what about the image as a whole forbids an overlay; ST_REFUSED with the reason.
  */
 MUST_CHECK Status check_module(const Image *image, const UnwindTable *unwind,

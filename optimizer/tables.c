@@ -258,8 +258,7 @@ static Status settle(Finder *finder, World world, PassStats *stats, Error *err)
 /* --- jumps that stay open ----------------------------------------------------------------------
  */
 
-/* Something forms an address inside the function, where a plain jump could go. */
-static bool forms_inside(const Func *fn)
+bool tables_forms_inside(const Func *fn)
 {
     for (uint32_t i = 0; i < fn->n_blocks; i++)
         if ((fn->blocks[i].facts & BLOCK_ESCAPES) != 0 &&
@@ -280,7 +279,7 @@ static World judge_open_jumps(Finder *finder)
 {
     Func *fn = finder->fn;
     World world = WORLD_CLOSED;
-    bool inside = forms_inside(fn);
+    bool inside = tables_forms_inside(fn);
     fn->open_jump = false;
     fn->open_any = false;
     for (uint32_t i = 0; i < finder->n_sites; i++) {
