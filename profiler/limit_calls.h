@@ -1,5 +1,5 @@
 /*
- * limit_calls.h: the guest's limit on its address space.
+ * limit_calls.h: the guest's limits on its address space and its data.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -85,7 +85,9 @@ static void map_private(void *at, uint64_t size)
 {
     long got = raw_syscall(__NR_mmap, (long)at, (long)size, PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
-    if (got != (long)at)
+    /* Beyond a limit on address space nothing can be mapped: the reserved pages themselves serve.
+     */
+    if (got != (long)at && !memory_commit(at, size))
         vm_die("no memory for counters, bytes wanted", size);
     if (the_vm.options.burst != NULL)
         memory_keep_from_children(at, size);

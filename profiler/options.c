@@ -52,6 +52,8 @@ bool options_read(VmOptions *options, Start *start, char *const *argv, const cha
             continue;
         else if ((value = text_after(word, "--address-space=")) != NULL)
             read_limit(value, &options->address_space);
+        else if ((value = text_after(word, "--data=")) != NULL)
+            read_limit(value, &options->data);
         else if ((value = text_after(word, "--cache=")) != NULL)
             options->cache_bytes = text_parse(&value, 16);
         else if (text_equal(word, "--values"))
@@ -97,14 +99,14 @@ static void put_word(Words *words, const char *key, const char *value)
     words->at += key_len + value_len + 1;
 }
 
-static void put_limit(Words *words, const AddressLimit *limit)
+static void put_limit(Words *words, const char *key, const AddressLimit *limit)
 {
     Text text;
     text_start(&text);
     text_put_hex(&text, limit->soft);
     text_put(&text, ":");
     text_put_hex(&text, limit->hard);
-    put_word(words, "--address-space=", text.bytes);
+    put_word(words, key, text.bytes);
 }
 
 static void put_size(Words *words, const char *key, uint64_t size)
@@ -133,7 +135,9 @@ size_t options_to_argv(const VmOptions *options, const char *name, OptionText *t
     const char engine[] = { (char)('0' + options->engine), '\0' };
     put_word(&words, "--engine=", engine);
     if (options->address_space.is_set)
-        put_limit(&words, &options->address_space);
+        put_limit(&words, "--address-space=", &options->address_space);
+    if (options->data.is_set)
+        put_limit(&words, "--data=", &options->data);
     if (options->cache_bytes != 0)
         put_size(&words, "--cache=", options->cache_bytes);
     if (options->values)

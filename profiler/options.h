@@ -13,7 +13,7 @@
 
 #include "profiler/vm.h"
 
-enum { OPTIONS_MOST = 15, OPTIONS_TEXT = 6 * 4200 };
+enum { OPTIONS_MOST = 16, OPTIONS_TEXT = 6 * 4200 };
 
 /* What was read: `program` and `name` point into argv. */
 typedef struct Start {

@@ -155,7 +155,8 @@ typedef struct VmOptions {
     bool no_follow;
     bool is_child;
     uint64_t cache_bytes;       /* bound of the code cache; 0: its own (cache.c) */
-    AddressLimit address_space; /* RLIMIT_AS as the guest sees it (limit_calls.c) */
+    AddressLimit address_space; /* RLIMIT_AS as the guest sees it (limit_calls.c)… */
+    AddressLimit data;          /* …and RLIMIT_DATA */
 } VmOptions;
 
 typedef struct Vm {

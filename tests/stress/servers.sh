@@ -291,7 +291,8 @@ run_make() {
     verdict $? "make: nothing is left to do" "$folder/make.log"
 }
 
-# Not as root: some stressors refuse that.
+# Not as root: some stressors refuse that. Left out of the class fork: forkheavy, which natively fills
+# memory and disk with thousands of processes; and what traces others (vm-segv, ptrace): they are refused.
 stressor() { # SECONDS COMMAND...
     seconds=$1
     shift
@@ -303,7 +304,7 @@ run_stress_ng() {
     need stress-ng stress-ng || return
     mkdir "$folder/stress" && chown nobody "$folder/stress"
     for name in ${STRESSORS:-sigabrt sigchld sigfd sigfpe sigio signal signest sigpending sigpipe sigq sigrt sigsuspend sigtrap \
-        sigsegv pthread mmap mmapaddr mmapfixed mmapfork mmapmany fork vfork vforkmany clone exec spawn}; do
+        sigsegv pthread mmap mmapaddr mmapfixed mmapfork mmaphuge mmapmany mremap fork vfork vforkmany clone exec spawn}; do
         stressor 1 stress-ng --$name 2 || { echo "left out: stress-ng $name fails natively"; continue; }
         stressor "$SECONDS_STRESS" "$RESPIN" profile ${ENGINE:+--engine="$ENGINE"} -o "$folder/stress/p.rsp" -- \
             stress-ng --$name 2
