@@ -194,6 +194,17 @@ uint64_t code_view(uint64_t address)
     return at;
 }
 
+void code_read_done(void)
+{
+    vm_lock(&guards.lock);
+    for (uint32_t i = 0; i < guards.n; i++) {
+        const Guard *guard = &guards.guard[i];
+        raw_syscall(__NR_madvise, (long)in_view(guard, guard->start),
+                    (long)(page_up(guard->end) - guard->start), MADV_DONTNEED, 0, 0, 0);
+    }
+    vm_unlock(&guards.lock);
+}
+
 /* ---- opening and closing; the lock is held ------------------------------------------------ */
 
 static bool set_access(uint64_t start, uint64_t end, long prot)

@@ -122,7 +122,7 @@ HANDLER(h_check)
 {
     const Block *block = block_of_first(op);
     U64 here = block->pc, end = block->pc + block->size;
-    const uint8_t *was = block->bytes;
+    const uint8_t *was = block_bytes(block);
     for (; here < end; here++, was++) {
         register U64 kind_ __asm__("r8") = kind;
         U32 byte;

@@ -58,7 +58,7 @@ HANDLER(h_step_check)
                          : [v] "=r"(byte)
                          : [m] "m"(*(const U8 *)(block->pc + i)), PINNED(kind_)
                          : "memory");
-        if (UNLIKELY(byte != block->bytes[i]))
+        if (UNLIKELY(byte != block_bytes(block)[i]))
             return h_step_changed(cpu, op, fa, fb, kind);
     }
     op = step_op(cpu);
@@ -76,7 +76,7 @@ HANDLER(h_step_block)
     cpu->step.view = cpu->step.site[3].word[0];
     if (UNLIKELY(the_vm.options.model_out != NULL))
         model_block(((Thread *)cpu)->model, block->pc, block->size, block->n_insns);
-    if (UNLIKELY(block->bytes != NULL))
+    if (UNLIKELY(block->is_checked))
         return h_step_check(cpu, op, fa, fb, kind);
     op = step_op(cpu);
     STEP_NEXT();

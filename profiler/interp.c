@@ -174,7 +174,7 @@ static bool recover_handler(Cpu *cpu, const int64_t *gregs)
     set_flags(cpu, flags_raw((uint64_t)gregs[interp_greg_of[R_R8]],
                              (uint64_t)gregs[interp_greg_of[R_RDX]],
                              (uint64_t)gregs[interp_greg_of[R_RCX]]));
-    interp_stop_at(cpu, block, step_is_on() ? 0 : block->insn_of[op - block->ops]);
+    interp_stop_at(cpu, block, step_is_on() ? 0 : records_insn_of(block, op));
     return true;
 }
 
@@ -240,5 +240,5 @@ bool interp_is_stale(const Thread *thread, const int64_t *host_gregs)
         block = records_block_of((const Op *)(uintptr_t)host_gregs[interp_greg_of[R_RSI]]);
     if (block == NULL)
         return false;
-    return block->stale != 0 || (block->whole != NULL && block->whole->stale != 0);
+    return block->stale != 0 || (block->is_tail && block->whole->stale != 0);
 }

@@ -32,6 +32,7 @@ enum {
     COUNTERS_SHARE = 8192,
     LEAST_RANGE = 1 << 24,
     DIRECTORY_STEP = 32 << 10,         /* bytes of directory allocated at once */
+    DROP_STEP = 1 << 18,               /* bytes of records that stay in memory behind the last */
     N_RECORD_SERIES = LIVE_VALUES + 1, /* by LiveChunkKind; two of them are no series of records */
 };
 
@@ -45,7 +46,8 @@ typedef struct Series {
     uint64_t in_file;
     uint64_t limit;
     uint64_t count;
-    uint64_t copied; /* bytes that a forked child began with */
+    uint64_t copied;  /* bytes that a forked child began with */
+    uint64_t dropped; /* bytes whose pages are in the file's cache only */
 } Series;
 
 static struct {
@@ -168,6 +170,19 @@ static void series_extend(Series *series)
         series->in_file = series->mapped;
 }
 
+/* Records that are written once and never looked at leave this process's memory: they are in the
+ * file. Texts and values are changed later. */
+static void drop_written(Series *series)
+{
+    bool changes = series->kind == LIVE_TEXTS || series->kind == LIVE_VALUES;
+    uint64_t end = page_down(series->count * series->record_size);
+    if (changes || end < series->dropped + DROP_STEP || end > series->in_file)
+        return;
+    raw_syscall(__NR_madvise, (long)(series->base + series->dropped), (long)(end - series->dropped),
+                MADV_DONTNEED, 0, 0, 0);
+    series->dropped = end;
+}
+
 /* Appends a record; its count in the header follows it, as long as it is in the file. */
 static uint32_t series_add(Series *series, const void *record, uint64_t *published)
 {
@@ -178,6 +193,7 @@ static uint32_t series_add(Series *series, const void *record, uint64_t *publish
     series->count++;
     if (end <= series->in_file)
         __atomic_store_n(published, series->count, __ATOMIC_RELEASE);
+    drop_written(series);
     return (uint32_t)(series->count - 1);
 }
 
@@ -451,6 +467,7 @@ static void refile_series(Series *series)
         live_file_write(&live.file, chunk.offset, series->base, used) &&
         live_file_map(&live.file, series->base, chunk.offset, chunk.size)) {
         series->mapped = series->in_file = series->copied = size;
+        series->dropped = 0;
         directory_add(chunk);
         return;
     }

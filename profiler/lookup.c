@@ -30,13 +30,8 @@ enum {
     PARTIAL_BUCKETS = 1 << 8,
     PAGE_BITS = 12,
     MAX_INSN = 15,
+    DROP_AFTER = 512, /* blocks decoded */
 };
-
-typedef struct BlockNode {
-    uint64_t pc; /* the block's: most searches end here */
-    Block *block;
-    struct BlockNode *next;
-} BlockNode;
 
 typedef struct CallNode {
     uint64_t pc;
@@ -56,12 +51,13 @@ typedef struct PageNode {
     struct PageNode *next;
 } PageNode;
 
-static BlockNode **blocks;
+static Block **blocks;
 static Target **targets;
 static CallNode **calls;
 static PageNode **pages;
 static PartialNode *partials[PARTIAL_BUCKETS];
 static uint64_t n_pages;
+static uint32_t n_decoded;
 
 /* Where there is no code: records that leave with the reason, at cpu->pc. */
 static Op no_code[RUN_VSYSCALL + 1];
@@ -107,13 +103,10 @@ void lookup_init_thread(Cpu *cpu)
 
 Block *lookup_block(uint64_t pc)
 {
-    const BlockNode *node =
-        __atomic_load_n(&blocks[bucket_of(pc, BLOCK_BUCKETS)], __ATOMIC_ACQUIRE);
-    for (; node != NULL; node = node->next) {
-        if (node->pc == pc && node->block->stale == 0)
-            return node->block;
-    }
-    return NULL;
+    Block *block = __atomic_load_n(&blocks[bucket_of(pc, BLOCK_BUCKETS)], __ATOMIC_ACQUIRE);
+    while (block != NULL && (block->pc != pc || block->stale != 0))
+        block = block->next;
+    return block;
 }
 
 static void note_page(Block *block)
@@ -135,10 +128,9 @@ static void note_page(Block *block)
 
 static void add_block(Block *block)
 {
-    BlockNode **head = &blocks[bucket_of(block->pc, BLOCK_BUCKETS)];
-    BlockNode *node = pool_take(sizeof *node);
-    *node = (BlockNode){ block->pc, block, *head };
-    __atomic_store_n(head, node, __ATOMIC_RELEASE);
+    Block **head = &blocks[bucket_of(block->pc, BLOCK_BUCKETS)];
+    block->next = *head;
+    __atomic_store_n(head, block, __ATOMIC_RELEASE);
     note_page(block);
 }
 
@@ -193,6 +185,8 @@ static const Op *decode_at(uint64_t pc, bool *real)
     }
     Block *block = step_is_on() ? step_make_block(&run) : records_make(&run);
     add_block(block);
+    if (++n_decoded % DROP_AFTER == 0)
+        code_read_done();
     *real = true;
     return block->ops;
 }
@@ -322,7 +316,7 @@ const Op *lookup_return(uint64_t pc)
 
 uint32_t lookup_partial(const Block *block, uint32_t n)
 {
-    if (block->whole != NULL)
+    if (block->is_tail)
         block = block->whole;
     PartialNode **head = &partials[bucket_of((uint64_t)(uintptr_t)block + n, PARTIAL_BUCKETS)];
     for (const PartialNode *node = *head; node != NULL; node = node->next) {

@@ -7,14 +7,14 @@
 
 #include "profiler/vm.h"
 
-enum { CHUNK = 64 * 1024, ALIGN = 16 };
+enum { CHUNK = 64 * 1024, ALIGN = 8 };
 
 typedef struct PoolChunk {
     struct PoolChunk *next;
     size_t size;
 } PoolChunk;
 
-_Static_assert(sizeof(PoolChunk) == ALIGN, "pieces behind it are aligned");
+_Static_assert(sizeof(PoolChunk) % ALIGN == 0, "pieces behind it are aligned");
 
 static Pool lasting;
 static PoolChunk *spare; /* of CHUNK bytes each */

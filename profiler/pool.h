@@ -15,7 +15,7 @@ typedef struct Pool {
     uint8_t *at, *end;        /* of the first of them */
 } Pool;
 
-/* Zeroed, 16-byte aligned, never freed. code_lock is held. */
+/* Zeroed, 8-byte aligned, never freed. code_lock is held. */
 void *pool_take(size_t size);
 /* The same until pool_empty. NULL: as pool_take. */
 void *pool_take_from(Pool *pool, size_t size);

@@ -35,36 +35,46 @@ _Static_assert(sizeof(Op) == 16, "a record slot is 16 bytes");
 
 /*
  * A decoded run of guest instructions. Its records lie in an arena of their own, so that what is
- * executed is dense in the cache; the slot before the first record leads back here. Never freed.
+ * executed is dense in the cache; the slot before the first record leads back here. Never freed,
+ * and there is one for each block that was ever executed: docs/vm.md has the bytes.
  */
 typedef struct Block {
-    const struct Block *whole; /* the block that this is the end of (tail.h); NULL: itself */
-    uint64_t pc;               /* guest address of its first instruction */
-    uint32_t size;             /* bytes of guest code */
-    uint32_t n_insns;
-    uint32_t live; /* index of its LiveBlock */
-    uint32_t n_slots;
+    uint64_t pc; /* guest address of its first instruction */
     Op *ops;
-    const uint8_t *insn_of; /* per slot: index of the instruction that it belongs to */
-    const uint8_t *offset;  /* per instruction: where it starts in the block; n_insns + 1 entries */
-    const uint8_t *bytes;   /* the code that was decoded; only in checked maps, else NULL */
+    union {
+        struct Block *next;        /* in its bucket (lookup.c) */
+        const struct Block *whole; /* is_tail: the block that this is the end of (tail.h) */
+    };
     struct Block *same_page;   /* list of all blocks that start in the same page */
-    volatile uint32_t stale;   /* set once: forgotten */
-    uint32_t counter;          /* first counter of its end */
-    uint8_t end;               /* LiveEnd */
-    bool refused;              /* cannot be translated */
-    bool observed;             /* holds value points: not to be translated yet */
-    bool flags_dead;           /* flags are overwritten before anything that may fault or leave */
-    uint32_t number;           /* of its return, in the cache; 0: none yet */
     uint64_t target;           /* of a direct branch */
     struct Trace *traces;      /* whose head it is */
     struct TraceNode *through; /* all that pass through it */
+    uint32_t live;             /* index of its LiveBlock */
+    uint32_t counter;          /* first counter of its end */
+    uint32_t number;           /* of the return at its end (stub.c); 0: none yet */
+    uint16_t n_slots;
+    uint8_t size; /* bytes of guest code */
+    uint8_t n_insns;
+    uint8_t end;            /* LiveEnd */
+    volatile uint8_t stale; /* set once: forgotten */
+    bool is_tail : 1;
+    bool is_checked : 1; /* the bytes that were decoded are behind `offset` */
+    bool refused : 1;    /* cannot be translated */
+    bool observed : 1;   /* holds value points: not to be translated yet */
+    bool flags_dead : 1; /* flags are overwritten before anything that may fault or leave */
+    uint8_t offset[];    /* per instruction: where it starts in the block; n_insns + 1 entries */
 } Block;
 
 /* An instruction offset in a block is one byte. */
 enum { BLOCK_MAX_BYTES = 240, BLOCK_MAX_INSNS = 64 };
 
-/* The slot before a block's records: word[0] its Block, word[1] its number of slots. */
+/* The code that was decoded; checked blocks only. */
+static inline const uint8_t *block_bytes(const Block *block)
+{
+    return block->offset + block->n_insns + 1;
+}
+
+/* The slot before a block's records: word[0] its Block. word[1]: records_insn_of. */
 static inline Block *block_of_first(const Op *op)
 {
     return (Block *)(uintptr_t)op[-1].word[0];

@@ -31,9 +31,11 @@ enum {
     ARENA_CHUNK = 16 * 1024, /* slots */
     ARENA_CHUNKS = 16384,
     MAX_SLOTS = 1 + 3 * BLOCK_MAX_INSNS + 32 + VALUES_SLOTS * VALUES_PER_BLOCK,
+    MAX_TABLE = MAX_SLOTS / sizeof(Op) + 1,
     ZERO_REG = offsetof(Cpu, scratch),                    /* always zero */
     TEMP_REG = offsetof(Cpu, scratch) + sizeof(uint64_t), /* between records of one instruction */
-    RUN_WORTH = 3, /* handled instructions in a row that are cheaper in a thunk */
+    RUN_WORTH =
+        3, /* handled instructions in a row that are cheaper in a thunk, if executed often */
 };
 
 typedef struct ArenaChunk {
@@ -301,12 +303,14 @@ static bool may_absorb(const GuestInsn *insn)
 
 /*
  * e->native: what goes into thunks: instructions without handler, with their handled neighbours,
- * and straight runs of at least RUN_WORTH handled ones. A fused pair at the end stays one.
+ * and straight runs of at least RUN_WORTH handled ones; not where warm blocks are translated, and
+ * thunks of cold ones would only cost. A fused pair at the end stays one.
  */
 static void find_native(Emit *e)
 {
     const DecodedRun *run = e->run;
     uint32_t start = 0;
+    uint32_t worth = vm_keeps_gs(&the_vm) ? BLOCK_MAX_INSNS + 1 : RUN_WORTH;
     bool wanted = false;
     for (uint32_t i = 0; i <= run->n; i++) {
         unsigned slots;
@@ -318,7 +322,7 @@ static void find_native(Emit *e)
         wanted = wanted || needs;
         if (fits)
             continue;
-        for (uint32_t k = start; k < i && !wanted && i - start < RUN_WORTH; k++)
+        for (uint32_t k = start; k < i && !wanted && i - start < worth; k++)
             e->native[k] = false;
         start = i + 1;
         wanted = false;
@@ -389,7 +393,8 @@ static void emit_thunk(Emit *e)
 
 static Op *arena_room(void)
 {
-    if (n_arena == 0 || arena[n_arena - 1].end - arena[n_arena - 1].next < 1 + MAX_SLOTS) {
+    if (n_arena == 0 ||
+        arena[n_arena - 1].end - arena[n_arena - 1].next < 1 + MAX_SLOTS + MAX_TABLE) {
         if (n_arena == ARENA_CHUNKS)
             vm_die("too much decoded code", ARENA_CHUNKS);
         Op *start = vm_alloc(ARENA_CHUNK * sizeof *start);
@@ -487,29 +492,44 @@ static void emit_all(Emit *e)
         emit_fall(e);
 }
 
-void records_put_code(const DecodedRun *run, Block *block)
+Block *records_new_block(const DecodedRun *run)
 {
-    uint8_t *at = pool_take(run->n + 1 + (run->map.checked ? run->size : 0));
-    block->offset = at;
+    size_t bytes = run->n + 1 + (run->map.checked ? run->size : 0);
+    Block *block = pool_take(sizeof *block + bytes);
+    block->pc = run->pc;
+    block->size = (uint8_t)run->size;
+    block->n_insns = (uint8_t)run->n;
+    block->is_checked = run->map.checked;
+    uint8_t *at = block->offset;
     for (uint32_t i = 0; i < run->n; i++)
         *at++ = (uint8_t)(run->insn[i].pc - run->pc);
     *at++ = (uint8_t)run->size;
-    if (!run->map.checked)
-        return;
-    block->bytes = at;
-    for (uint32_t i = 0; i < run->n; i++) {
+    for (uint32_t i = 0; i < run->n && run->map.checked; i++) {
         for (uint32_t j = 0; j < run->insn[i].size; j++)
             *at++ = run->insn[i].bytes[j];
     }
+    return block;
 }
 
-static void put_tables(const Emit *e)
+/* The table of records_insn_of: in the slot before the records, or in slots behind them. */
+static uint8_t *insn_table(Op *first, uint32_t n_slots)
 {
-    uint8_t *at = pool_take(e->n);
-    e->block->insn_of = at;
+    return (uint8_t *)(n_slots <= sizeof first->word[1] ? &first[-1].word[1]
+                                                        : &first[n_slots].word[0]);
+}
+
+uint32_t records_insn_of(const Block *block, const Op *op)
+{
+    return insn_table(block->ops, block->n_slots)[op - block->ops];
+}
+
+/* The slots that the table takes. */
+static uint32_t put_table(const Emit *e)
+{
+    uint8_t *table = insn_table(e->ops, e->n);
     for (uint32_t i = 0; i < e->n; i++)
-        *at++ = e->insn_of[i];
-    records_put_code(e->run, e->block);
+        table[i] = e->insn_of[i];
+    return e->n <= sizeof e->ops->word[1] ? 0 : (e->n + (uint32_t)sizeof(Op) - 1) / sizeof(Op);
 }
 
 void records_drop_refused(DecodedRun *run)
@@ -526,10 +546,8 @@ static Block *make(DecodedRun *run, const Block *whole, uint32_t first, bool wit
 {
     static Emit e; /* under code_lock */
     Op *slots = arena_room();
-    Block *block = pool_take(sizeof *block);
-    *block = (Block){
-        .whole = whole, .pc = run->pc, .size = run->size, .n_insns = run->n, .ops = slots + 1
-    };
+    Block *block = records_new_block(run);
+    block->ops = slots + 1;
     e.run = run;
     e.block = block;
     e.ops = block->ops;
@@ -541,6 +559,8 @@ static Block *make(DecodedRun *run, const Block *whole, uint32_t first, bool wit
         e.counter = records_add_live(run, block);
         values_find(run, &e.values);
     } else {
+        block->whole = whole;
+        block->is_tail = true;
         block->live = whole->live;
         block->counter = e.counter = whole->counter;
     }
@@ -551,14 +571,13 @@ static Block *make(DecodedRun *run, const Block *whole, uint32_t first, bool wit
         emit_head(&e);
     emit_all(&e);
     pairs_choose(e.ops, e.start, e.n_records);
-    put_tables(&e);
-    block->n_slots = e.n;
+    uint32_t behind = put_table(&e);
+    block->n_slots = (uint16_t)e.n;
     slots->word[0] = (uint64_t)(uintptr_t)block;
-    slots->word[1] = e.n;
     ArenaChunk *chunk = &arena[n_arena - 1];
     chunk->blocks[chunk->n] = (uint16_t)(slots - chunk->start);
     __atomic_store_n(&chunk->n, chunk->n + 1, __ATOMIC_RELEASE);
-    __atomic_store_n(&chunk->next, slots + 1 + e.n, __ATOMIC_RELEASE);
+    __atomic_store_n(&chunk->next, slots + 1 + e.n + behind, __ATOMIC_RELEASE);
     return block;
 }
 

@@ -19,13 +19,15 @@ Block *records_make(DecodedRun *run);
  * own that is executed once and found by nobody: it is not compared and not translated.
  */
 Block *records_make_tail(DecodedRun *run, const Block *whole, uint32_t first);
-/* The parts of it that do not depend on records: a refused instruction at the end goes; the live
- * record and its counters, the first of which is the result; where instructions start, and the
- * bytes of checked code. code_lock is held. */
+/* The parts of it that do not depend on records: a refused instruction at the end goes; a block
+ * with where its instructions start, and the bytes of checked code; the live record and its
+ * counters, the first of which is the result. code_lock is held. */
 void records_drop_refused(DecodedRun *run);
+Block *records_new_block(const DecodedRun *run);
 uint32_t records_add_live(const DecodedRun *run, Block *block);
-void records_put_code(const DecodedRun *run, Block *block);
 /* The block that holds record `op`, wherever in it; NULL: none. */
 Block *records_block_of(const Op *op);
+/* Which of its block's instructions the record stands for. */
+uint32_t records_insn_of(const Block *block, const Op *op);
 
 #endif

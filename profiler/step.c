@@ -77,14 +77,13 @@ static void make_site(Op *site, const DecodedRun *run, const Block *block, uint3
 Block *step_make_block(DecodedRun *run)
 {
     records_drop_refused(run);
-    Block *block = pool_take(sizeof *block);
+    Block *block = records_new_block(run);
     Op *slots = pool_take((2 + SITE_SLOTS) * sizeof *slots);
-    *block = (Block){ .pc = run->pc, .size = run->size, .n_insns = run->n, .ops = slots + 1 };
+    block->ops = slots + 1;
     slots->word[0] = (uint64_t)(uintptr_t)block;
-    slots->word[1] = block->n_slots = 1 + SITE_SLOTS;
+    block->n_slots = 1 + SITE_SLOTS;
     block->ops->run = engine->block;
     make_site(block->ops + 1, run, block, records_add_live(run, block));
-    records_put_code(run, block);
     return block;
 }
 

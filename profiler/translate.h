@@ -19,14 +19,16 @@
  * `spilled` names, which are in the area (a clean point may have some there, too).
  */
 typedef struct TracePoint {
-    uint32_t offset; /* from Trace.code; stubs lie behind the last exit */
-    uint8_t block;   /* index in Trace.blocks */
-    uint8_t insn;    /* of the block: the guest instruction that is about to be executed */
-    uint8_t size;    /* bytes of host code for which this holds */
-    uint8_t spilled; /* bit 0: RAX is in AreaSlots.rax, bit 1: RCX is in AreaSlots.rcx */
-    bool clean;      /* the guest instruction has not begun: asynchronous signals may stop here */
-    uint8_t flat;    /* RSP was moved by glue: guest RSP = host RSP + flat (0: in place) */
+    uint32_t offset;     /* from Trace.code; stubs lie behind the last exit */
+    uint8_t block;       /* index in Trace.blocks */
+    uint8_t insn;        /* of the block: the guest instruction that is about to be executed */
+    uint8_t size;        /* bytes of host code for which this holds */
+    uint8_t spilled : 2; /* bit 0: RAX is in AreaSlots.rax, bit 1: RCX is in AreaSlots.rcx */
+    uint8_t clean : 1; /* the guest instruction has not begun: asynchronous signals may stop here */
+    uint8_t flat : 5;  /* RSP was moved by glue: guest RSP = host RSP + flat (0: in place) */
 } TracePoint;
+
+_Static_assert(sizeof(TracePoint) == 8, "there is one for each translated instruction");
 
 enum { SPILLED_RAX = 1, SPILLED_RCX = 2 };
 

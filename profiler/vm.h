@@ -228,6 +228,8 @@ void vm_unlock(volatile uint32_t *lock);
  * may not be able to read it (guard.h).
  */
 void code_read(uint8_t *to, uint64_t from, size_t size);
+/* What was read need not stay in memory. code_lock is held. */
+void code_read_done(void);
 /* Where the VM reads the byte of code at `address`, and those behind it in the same mapping. */
 uint64_t code_view(uint64_t address);
 
