@@ -9,6 +9,7 @@
 #include "profiler/flow.h"
 #include "profiler/forms.h"
 #include "profiler/lookup.h"
+#include "profiler/record_room.h"
 #include "profiler/records.h"
 #include "profiler/step.h"
 #include "profiler/tail.h"
@@ -168,13 +169,13 @@ void interp_stop_at(Cpu *cpu, const Block *block, uint32_t index)
 static bool recover_handler(Cpu *cpu, const int64_t *gregs)
 {
     const Op *op = (const Op *)(uintptr_t)gregs[interp_greg_of[R_RSI]];
-    const Block *block = step_is_on() ? cpu->step.block : records_block_of(op);
+    const Block *block = step_is_on() ? cpu->step.block : record_room_block_of(op);
     if (block == NULL || !is_guest_access((uint64_t)gregs[GREG_RIP]))
         return false;
     set_flags(cpu, flags_raw((uint64_t)gregs[interp_greg_of[R_R8]],
                              (uint64_t)gregs[interp_greg_of[R_RDX]],
                              (uint64_t)gregs[interp_greg_of[R_RCX]]));
-    interp_stop_at(cpu, block, step_is_on() ? 0 : records_insn_of(block, op));
+    interp_stop_at(cpu, block, step_is_on() ? 0 : record_room_insn_of(block, op));
     return true;
 }
 
@@ -237,7 +238,7 @@ bool interp_is_stale(const Thread *thread, const int64_t *host_gregs)
     else if (thunk != NULL)
         block = thunk->block;
     else if (in_handlers(rip))
-        block = records_block_of((const Op *)(uintptr_t)host_gregs[interp_greg_of[R_RSI]]);
+        block = record_room_block_of((const Op *)(uintptr_t)host_gregs[interp_greg_of[R_RSI]]);
     if (block == NULL)
         return false;
     return block->stale != 0 || (block->is_tail && block->whole->stale != 0);

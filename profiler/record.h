@@ -74,7 +74,7 @@ static inline const uint8_t *block_bytes(const Block *block)
     return block->offset + block->n_insns + 1;
 }
 
-/* The slot before a block's records: word[0] its Block. word[1]: records_insn_of. */
+/* The slot before a block's records: word[0] its Block. word[1]: record_room_insn_of. */
 static inline Block *block_of_first(const Op *op)
 {
     return (Block *)(uintptr_t)op[-1].word[0];

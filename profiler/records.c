@@ -21,6 +21,7 @@
 #include "profiler/lookup.h"
 #include "profiler/pairs.h"
 #include "profiler/pool.h"
+#include "profiler/record_room.h"
 #include "profiler/thunk.h"
 #include "profiler/values.h"
 #include "profiler/translate.h"
@@ -28,24 +29,12 @@
 #include <Zydis/Mnemonic.h>
 
 enum {
-    ARENA_CHUNK = 16 * 1024, /* slots */
-    ARENA_CHUNKS = 16384,
     MAX_SLOTS = 1 + 3 * BLOCK_MAX_INSNS + 32 + VALUES_SLOTS * VALUES_PER_BLOCK,
-    MAX_TABLE = MAX_SLOTS / sizeof(Op) + 1,
     ZERO_REG = offsetof(Cpu, scratch),                    /* always zero */
     TEMP_REG = offsetof(Cpu, scratch) + sizeof(uint64_t), /* between records of one instruction */
     RUN_WORTH =
         3, /* handled instructions in a row that are cheaper in a thunk, if executed often */
 };
-
-typedef struct ArenaChunk {
-    Op *start, *next, *end;
-    uint16_t *blocks; /* where each block's slots begin */
-    volatile uint32_t n;
-} ArenaChunk;
-
-static ArenaChunk arena[ARENA_CHUNKS];
-static volatile uint32_t n_arena;
 
 /* ---- flag liveness ---- */
 
@@ -391,20 +380,6 @@ static void emit_thunk(Emit *e)
 
 /* ---- a block ---- */
 
-static Op *arena_room(void)
-{
-    if (n_arena == 0 ||
-        arena[n_arena - 1].end - arena[n_arena - 1].next < 1 + MAX_SLOTS + MAX_TABLE) {
-        if (n_arena == ARENA_CHUNKS)
-            vm_die("too much decoded code", ARENA_CHUNKS);
-        Op *start = vm_alloc(ARENA_CHUNK * sizeof *start);
-        uint16_t *blocks = vm_alloc(ARENA_CHUNK * sizeof *blocks);
-        arena[n_arena] = (ArenaChunk){ start, start, start + ARENA_CHUNK, blocks, 0 };
-        __atomic_store_n(&n_arena, n_arena + 1, __ATOMIC_RELEASE);
-    }
-    return arena[n_arena - 1].next;
-}
-
 uint32_t records_add_live(const DecodedRun *run, Block *block)
 {
     const GuestInsn *last = &run->insn[run->n - 1];
@@ -511,27 +486,6 @@ Block *records_new_block(const DecodedRun *run)
     return block;
 }
 
-/* The table of records_insn_of: in the slot before the records, or in slots behind them. */
-static uint8_t *insn_table(Op *first, uint32_t n_slots)
-{
-    return (uint8_t *)(n_slots <= sizeof first->word[1] ? &first[-1].word[1]
-                                                        : &first[n_slots].word[0]);
-}
-
-uint32_t records_insn_of(const Block *block, const Op *op)
-{
-    return insn_table(block->ops, block->n_slots)[op - block->ops];
-}
-
-/* The slots that the table takes. */
-static uint32_t put_table(const Emit *e)
-{
-    uint8_t *table = insn_table(e->ops, e->n);
-    for (uint32_t i = 0; i < e->n; i++)
-        table[i] = e->insn_of[i];
-    return e->n <= sizeof e->ops->word[1] ? 0 : (e->n + (uint32_t)sizeof(Op) - 1) / sizeof(Op);
-}
-
 void records_drop_refused(DecodedRun *run)
 {
     if (run->end != DECODE_FLOW || run->insn[run->n - 1].flow != FLOW_REFUSED)
@@ -545,9 +499,8 @@ void records_drop_refused(DecodedRun *run)
 static Block *make(DecodedRun *run, const Block *whole, uint32_t first, bool with_head)
 {
     static Emit e; /* under code_lock */
-    Op *slots = arena_room();
     Block *block = records_new_block(run);
-    block->ops = slots + 1;
+    block->ops = record_room_take(MAX_SLOTS);
     e.run = run;
     e.block = block;
     e.ops = block->ops;
@@ -571,13 +524,8 @@ static Block *make(DecodedRun *run, const Block *whole, uint32_t first, bool wit
         emit_head(&e);
     emit_all(&e);
     pairs_choose(e.ops, e.start, e.n_records);
-    uint32_t behind = put_table(&e);
     block->n_slots = (uint16_t)e.n;
-    slots->word[0] = (uint64_t)(uintptr_t)block;
-    ArenaChunk *chunk = &arena[n_arena - 1];
-    chunk->blocks[chunk->n] = (uint16_t)(slots - chunk->start);
-    __atomic_store_n(&chunk->n, chunk->n + 1, __ATOMIC_RELEASE);
-    __atomic_store_n(&chunk->next, slots + 1 + e.n + behind, __ATOMIC_RELEASE);
+    record_room_keep(block, e.insn_of);
     return block;
 }
 
@@ -590,29 +538,4 @@ Block *records_make(DecodedRun *run)
 Block *records_make_tail(DecodedRun *run, const Block *whole, uint32_t first)
 {
     return make(run, whole, first, false);
-}
-
-/* The last block that begins at or before `op`. */
-static Block *block_in(const ArenaChunk *chunk, const Op *op)
-{
-    uint32_t low = 0, high = __atomic_load_n(&chunk->n, __ATOMIC_ACQUIRE);
-    while (high - low > 1) {
-        uint32_t middle = low + (high - low) / 2;
-        if (chunk->start + chunk->blocks[middle] <= op)
-            low = middle;
-        else
-            high = middle;
-    }
-    return block_of_first(chunk->start + chunk->blocks[low] + 1);
-}
-
-Block *records_block_of(const Op *op)
-{
-    uint32_t n = __atomic_load_n(&n_arena, __ATOMIC_ACQUIRE);
-    for (uint32_t i = 0; i < n; i++) {
-        const Op *end = __atomic_load_n(&arena[i].next, __ATOMIC_ACQUIRE);
-        if (op >= arena[i].start && op < end)
-            return block_in(&arena[i], op);
-    }
-    return NULL;
 }

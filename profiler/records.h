@@ -25,9 +25,5 @@ Block *records_make_tail(DecodedRun *run, const Block *whole, uint32_t first);
 void records_drop_refused(DecodedRun *run);
 Block *records_new_block(const DecodedRun *run);
 uint32_t records_add_live(const DecodedRun *run, Block *block);
-/* The block that holds record `op`, wherever in it; NULL: none. */
-Block *records_block_of(const Op *op);
-/* Which of its block's instructions the record stands for. */
-uint32_t records_insn_of(const Block *block, const Op *op);
 
 #endif

@@ -61,9 +61,9 @@ for kind in pie static fixed; do
     for name in busy family; do
         $CC -O2 -w $flags -o $name.$kind "$SOURCE/tests/run/burst/$name.c" -lpthread || exit 1
     done
-    ./busy.$kind 20000 > native.out
+    ./busy.$kind 60000 > native.out
     for clock in event timer; do
-        timeout 100 "$RESPIN" profile --burst --burst-clock=$clock -o $kind.rsp -- ./busy.$kind 20000 > got.out
+        timeout 100 "$RESPIN" profile --burst --burst-clock=$clock -o $kind.rsp -- ./busy.$kind 60000 > got.out
         same "busy ($kind, $clock)" $? 3
         settle $kind.rsp
         finds $kind.rsp ./busy.$kind hot
@@ -132,13 +132,13 @@ for name in rewrite vectors fire; do
 done
 
 # Children: forked ones and executed ones.
-./family.pie 100000 > native.out
-timeout 100 "$RESPIN" profile --burst -o family.rsp -- ./family.pie 100000 > got.out
+./family.pie 400000 > native.out
+timeout 100 "$RESPIN" profile --burst -o family.rsp -- ./family.pie 400000 > got.out
 same family $? 5
 settle family.rsp
 grep -q 'profile of 3 processes' info.line || fail "family: $(cat info.line)"
 finds family.rsp ./family.pie hot
-timeout 100 "$RESPIN" profile --burst --no-follow -o family.rsp -- ./family.pie 100000 > got.out
+timeout 100 "$RESPIN" profile --burst --no-follow -o family.rsp -- ./family.pie 400000 > got.out
 same 'family, not followed' $? 5
 settle family.rsp
 grep -q 'profile of 1 process' info.line || fail "family, not followed: $(cat info.line)"
@@ -181,7 +181,7 @@ done
 [ $? = 5 ] || fail "no program: $(cat err)"
 mkdir -p closed
 "$RESPIN" profile --burst -o closed/not/there.rsp -- ./family.pie 1 > got.out 2> err
-[ $? = 5 ] || fail "without a folder for its profile the program has to run all the same"
-sleep 0.3
-grep -q 'runs without a profile' err || fail "nothing said: $(cat err)"
+[ $? = 5 ] || fail "a profile without a folder is an error: $(cat err)"
+grep -q 'closed/not/there.rsp: no file can be made' err || fail "nothing said: $(cat err)"
+[ ! -s got.out ] || fail "the program ran, and its profile had no place"
 exit $failed
