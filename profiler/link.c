@@ -165,8 +165,13 @@ void link_supersede(Trace *old, Trace *made)
         if (door->trace == old)
             point_door(door, made);
     }
-    while (old->links != NULL)
-        link_lead(pop(&old->links), made, head_of(made), made->from);
+    LinkNode *kept = NULL;
+    while (old->links != NULL) {
+        uint8_t *field = pop(&old->links);
+        if (!link_lead(field, made, head_of(made), made->from))
+            push(&kept, field); /* no room for a door: by way of the old entry */
+    }
+    old->links = kept;
 }
 
 bool link_lead_elsewhere(Trace *trace)

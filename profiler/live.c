@@ -442,9 +442,18 @@ void live_values_full(void)
     live_mark(LIVE_VALUES_FULL, true);
 }
 
+/* The last quarter is for blocks that are executed for the first time: they must have counters. */
+static bool is_short(uint64_t used, uint64_t limit)
+{
+    return used > limit / 4 * 3;
+}
+
 bool live_is_full(void)
 {
-    return (live.header->flags & LIVE_STOPPED) != 0;
+    const Series *sums = series_of(LIVE_SUMS);
+    return (live.header->flags & LIVE_STOPPED) != 0 ||
+           is_short(live.n_counters * sizeof(uint64_t), live.counters_limit) ||
+           is_short(sums->count * sums->record_size, sums->limit);
 }
 
 /* ---- fork --------------------------------------------------------------------------------- */

@@ -184,8 +184,8 @@ void stub_install(const Cpu *cpu, Exit *site, const Target *target, Trace *trace
             return;
         }
     }
-    if (!cache_room((uint64_t)trace->code, 0, STUB_ROOM, &room) || trace->stale != 0 ||
-        cache_is_leaving(site->field) || (head != NULL && head->is_dead))
+    if (live_is_full() || !cache_room((uint64_t)trace->code, 0, STUB_ROOM, &room) ||
+        trace->stale != 0 || cache_is_leaving(site->field) || (head != NULL && head->is_dead))
         return;
     Stub *stub = new_stub();
     stub->target = target->pc;

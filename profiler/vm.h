@@ -243,7 +243,9 @@ uint32_t live_add_edge(const LiveEdge *edge);
 void live_add_sum(LiveSum sum);                    /* in the order that LiveSum asks for */
 LiveValue *live_add_value(const LiveValue *value); /* to be changed in place; stays where it is */
 void live_values_full(void);                       /* a site found no room: said in the profile */
-bool live_is_full(void); /* new counters are lost with the process, those of known code are not */
+/* No further counters and sums for code that has some: new ones are lost with the process, or
+ * hardly any are left. */
+bool live_is_full(void);
 
 /* ---- raw system calls -------------------------------------------------------------------- */
 

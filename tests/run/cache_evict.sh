@@ -70,5 +70,5 @@ if [ -z "${GUESTS:-}" ]; then
     same gzip /bin/gzip -6 -c text
     same perl /usr/bin/perl -e 'my %h; $h{$_ % 97} .= chr(65 + $_ % 26) for 1 .. 3000; print join("", map { $h{$_} } sort keys %h)'
 fi
-ENGINES=auto RUNS=1 THREADS=3 ROUNDS=400 SIGNALS=300 CACHES=$SMALLEST sh "$SOURCE/tests/stress/cache.sh" || failed=1
+ENGINES=auto RUNS=1 THREADS=3 ROUNDS=400 SIGNALS=300 CACHES=$SMALLEST MAZES=8 STEPS=1000000 sh "$SOURCE/tests/stress/cache.sh" || failed=1
 exit $failed

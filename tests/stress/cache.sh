@@ -1,7 +1,8 @@
 #!/bin/sh
 # cache.sh: the code cache under pressure. guests/churn.c (generated code on several threads, signals, forks, and
 # a thread that never leaves its loop) in caches from the smallest to one that holds it all: each run must
-# print what a native run prints, and leave a profile that is whole.
+# print what a native run prints, and leave a profile that is whole. Before it guests/maze.c, in caches whose
+# arenas hold some thousand traces each that all others lead to (MAZES: sizes, STEPS).
 #
 #   ENGINES="translate auto" RUNS=10 THREADS=4 ROUNDS=8000 SIGNALS=3000 sh tests/stress/cache.sh
 #
@@ -36,6 +37,25 @@ one() {
     "$RESPIN" info "$folder/churn.rsp" > /dev/null 2> "$folder/err" || { cat "$folder/err"; return 1; }
 }
 
+# maze ENGINE SIZE STEPS: as above, of code that leads everywhere in the cache
+maze() {
+    rm -f "$folder"/maze.rsp*
+    "$folder/maze" "$3" > "$folder/native.maze"
+    timeout 300 "$RESPIN" profile --engine="$1" --cache="$2" -o "$folder/maze.rsp" -- "$folder/maze" "$3" \
+        > "$folder/out" 2> "$folder/err"
+    status=$?
+    [ $status = 0 ] || { echo "status $status: $(head -c 300 "$folder/err")"; return 1; }
+    cmp -s "$folder/native.maze" "$folder/out" || { diff "$folder/native.maze" "$folder/out"; return 1; }
+    "$RESPIN" info "$folder/maze.rsp" > /dev/null 2> "$folder/err" || { cat "$folder/err"; return 1; }
+}
+
+${CC:-cc} -O2 -w -o "$folder/maze" "$SOURCE/tests/stress/guests/maze.c" || exit 1
+for size in ${MAZES-4 8 12}; do
+    for engine in translate auto; do
+        verdict=$(maze "$engine" "$size" "${STEPS:-3000000}") && verdict=ok || failed=1
+        echo "maze $engine --cache=$size: $verdict"
+    done
+done
 for run in $(seq "$RUNS"); do
     for engine in ${ENGINES:-translate auto}; do
         for size in $CACHES; do
