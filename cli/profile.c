@@ -182,7 +182,7 @@ const Verb verb_profile = {
     .summary = "run a program under the process VM and record where its time goes",
     .help = "Runs PROGRAM with exact counting of every block and branch, and writes a profile.\n"
             "The program keeps its process id, terminal, signals, output and exit status; it is\n"
-            "about 2 times slower, and 5 times where much code runs briefly, as in a compiler.\n"
+            "about 2 times slower, and 4 times where much code runs briefly, as in a compiler.\n"
             "Child processes are counted too. The profile is whole even if the program is\n"
             "killed. Exit status: the program's own.\n"
             "\n"

@@ -234,7 +234,7 @@ CallFate call_madvise(Thread *thread, Call *call)
 /* Bytes of a segment; 0: there is none, as the kernel will say. */
 static uint64_t segment_size(uint64_t id)
 {
-    struct shmid64_ds about;
+    struct shmid64_ds about = { 0 };
     return raw_syscall(__NR_shmctl, (long)id, IPC_STAT, (long)&about, 0, 0, 0) == 0
                ? about.shm_segsz
                : 0;

@@ -20,7 +20,7 @@ enum { THREADS = 3 };
 static volatile int stop, fault;
 static pid_t parent;
 
-__attribute__((noipa)) uint64_t churn(uint64_t x)
+__attribute__((noinline)) uint64_t churn(uint64_t x)
 {
     char text[64];
     for (int i = 0; i < 100; i++)
