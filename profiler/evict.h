@@ -1,10 +1,12 @@
 /*
  * evict.h: emptying an arena of the code cache while threads run.
  *
- *   evict_begin    no way leads in any more: entries, links, stubs; a new epoch begins
- *       │          every thread is seen to hold nothing of the cache, and takes what leads there
- * out │          of its own tables; threads in system calls hold nothing evict_is_left  all have
- * been │ evict_finish   what described its code is gone, its room is free
+ *   evict_begin     no way leads in any more: entries, links, stubs; a new epoch begins
+ *       │           every thread is seen to hold nothing of the cache, and takes what leads there
+ *       │           out of its own tables; threads in system calls hold nothing
+ *   evict_is_left   all have been
+ *       │
+ *   evict_finish    what described its code is gone, its room is free
  *
  * A thread says so itself: before it enters the cache, and whenever interp_run begins. Nobody waits
  * for it: what is to be translated meanwhile finds other room, or is interpreted a while longer.

@@ -2,9 +2,8 @@
  * limit_calls.c: RLIMIT_AS counts the VM's reservation, too, and RLIMIT_DATA what it uses of it. So
  * the kernel is given limits that are larger by as much, and the guest reads back what it set.
  *
- *   guest sets       1 GiB  ──►  kernel has  1 GiB + the VM's range   ──► respin-vm of what it
- * executes: guest gets       1 GiB  ◄──  options.address_space                      the same, by
- * --address-space and --data
+ *   guest sets  1 GiB  ──►  kernel has  1 GiB + the VM's range
+ *   guest gets  1 GiB  ◄──  options.address_space  ──►  of what it executes: its options
  *
  * A limit that was there before the first guest began stays the kernel's: the VM then takes a
  * smaller range (memory.c). A child that shares memory (vfork) sets its limits natively. What the

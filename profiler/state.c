@@ -2,9 +2,9 @@
  * state.c: from a host address in the code cache to exact guest state.
  *
  *   fault    rip ──► point ──► registers, flags, pc; edges passed and the part of the block counted
- *   signal   at a clean point the same, and the interpreter is to finish the block (tail.h), so
- * that it counts as it would have; anywhere else the thread is single-stepped until it stands at a
- * clean point or is out of the cache
+ *   signal   at a clean point the same, and the interpreter is to finish the block
+ *            (tail.h), so that it counts as it would have; anywhere else the thread is
+ *            single-stepped until it stands at a clean point or is out of the cache
  *
  * Points are the trace's own list of where copies begin and where glue may fault (translate.h).
  * Everything here runs in a host signal handler; translated code holds no lock.
