@@ -36,6 +36,7 @@ complete_words() { # WORD...: what bash offers for the last one
 }
 [ "$(complete_words respin opt)" = optimize ] || fail "completion of a verb: $(complete_words respin opt)"
 [ "$(complete_words respin optimize --expl)" = --explain ] || fail "completion of an option"
+[ "$(complete_words respin merge --verb)" = --verbose ] || fail "completion of an option of every verb"
 [ "$(complete_words respin help merg)" = merge ] || fail "completion of help"
 touch app.rsp
 [ "$(complete_words respin report app.r)" = app.rsp ] || fail "completion of a file"
