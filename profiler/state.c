@@ -6,7 +6,7 @@
  *            (tail.h), so that it counts as it would have; anywhere else the thread is
  *            single-stepped until it stands at a clean point or is out of the cache
  *
- * Points are the trace's own list of where copies begin and where glue may fault (translate.h).
+ * Points are the trace's own list of where copies begin and where glue may fault (point.h).
  * Everything here runs in a host signal handler; translated code holds no lock.
  *
  * SPDX-License-Identifier: MIT
@@ -14,23 +14,6 @@
 #include "profiler/flags.h"
 #include "profiler/tail.h"
 #include "profiler/translate.h"
-
-/* The point that covers `offset`, or NULL. */
-static const TracePoint *find_point(const Trace *trace, uint32_t offset)
-{
-    uint32_t low = 0, high = trace->n_points;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (trace->points[middle].offset <= offset)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low == 0)
-        return NULL;
-    const TracePoint *point = &trace->points[low - 1];
-    return offset - point->offset < point->size ? point : NULL;
-}
 
 static void take_registers(Cpu *cpu, const TracePoint *point, const int64_t *gregs)
 {
@@ -47,6 +30,14 @@ static void take_registers(Cpu *cpu, const TracePoint *point, const int64_t *gre
     cpu->flag_kind = FLAGS_RAW;
 }
 
+/* False: none covers `rip`, which may be among the trace's constants, too. */
+static bool find_point(const Trace *trace, uint64_t rip, TracePoint *point)
+{
+    uint64_t offset = rip - (uint64_t)trace->code;
+    return offset < trace->size &&
+           point_find(trace->points, trace->n_points, (uint32_t)offset, point);
+}
+
 StateAnswer translate_state(Thread *thread, const int64_t *host_gregs, bool fault)
 {
     Cpu *cpu = &thread->cpu;
@@ -54,22 +45,21 @@ StateAnswer translate_state(Thread *thread, const int64_t *host_gregs, bool faul
     if (!translate_owns(rip))
         return STATE_NOT_OURS;
     const Trace *trace = translate_trace_at(rip);
-    const TracePoint *point =
-        trace != NULL ? find_point(trace, (uint32_t)(rip - (uint64_t)trace->code)) : NULL;
-    if (point == NULL || !(fault || point->clean))
+    TracePoint point;
+    if (trace == NULL || !find_point(trace, rip, &point) || !(fault || point.clean))
         return STATE_STEP;
-    const Block *block = trace->blocks[point->block];
-    take_registers(cpu, point, host_gregs);
-    if (trace->passed[point->block] != 0)
-        cpu->counter[trace->passed[point->block]]++;
+    const Block *block = trace->blocks[point.block];
+    take_registers(cpu, &point, host_gregs);
+    if (trace->passed[point.block] != 0)
+        cpu->counter[trace->passed[point.block]]++;
     if (fault) {
-        interp_stop_at(cpu, block, point->insn);
+        interp_stop_at(cpu, block, point.insn);
         return STATE_EXACT;
     }
-    cpu->pc = block->pc + block->offset[point->insn];
-    if (point->insn != 0) {
+    cpu->pc = block->pc + block->offset[point.insn];
+    if (point.insn != 0) {
         cpu->tail.block = block;
-        cpu->tail.insn = point->insn;
+        cpu->tail.insn = point.insn;
     }
     return STATE_EXACT;
 }

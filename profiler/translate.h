@@ -11,26 +11,8 @@
 #define RESPIN_PROFILER_TRANSLATE_H
 
 #include "profiler/area.h"
+#include "profiler/point.h"
 #include "profiler/record.h"
-
-/*
- * Where the copy of a guest instruction begins, or glue that may fault. Sorted by offset; one array
- * a trace. State at `offset`: all guest registers and flags are in the host's, but for those that
- * `spilled` names, which are in the area (a clean point may have some there, too).
- */
-typedef struct TracePoint {
-    uint32_t offset;     /* from Trace.code; stubs lie behind the last exit */
-    uint8_t block;       /* index in Trace.blocks */
-    uint8_t insn;        /* of the block: the guest instruction that is about to be executed */
-    uint8_t size;        /* bytes of host code for which this holds */
-    uint8_t spilled : 2; /* bit 0: RAX is in AreaSlots.rax, bit 1: RCX is in AreaSlots.rcx */
-    uint8_t clean : 1; /* the guest instruction has not begun: asynchronous signals may stop here */
-    uint8_t flat : 5;  /* RSP was moved by glue: guest RSP = host RSP + flat (0: in place) */
-} TracePoint;
-
-_Static_assert(sizeof(TracePoint) == 8, "there is one for each translated instruction");
-
-enum { SPILLED_RAX = 1, SPILLED_RCX = 2 };
 
 /*
  * A trace's code is [code, code + size), stubs included; its constants and its ways to the VM are
@@ -49,7 +31,7 @@ typedef struct Trace {
     Block *const *blocks; /* along the path */
     /* Per block: one more here counts all edges that led to it (sums carry them on); 0: no edge. */
     const uint32_t *passed;
-    const TracePoint *points;
+    const uint8_t *points;   /* packed (point.h), n_points of them */
     const uint8_t *way_out;  /* where a jump at the entry leads when the trace is stale */
     uint32_t visits;         /* counter of its entries; 0: ways out tell */
     bool final;              /* not tried out any more */

@@ -396,6 +396,7 @@ static void *copy_of(Pool *pool, const void *from, size_t size)
 
 static void fill_trace(const Weave *w, const CacheRoom *room, const uint8_t *cold)
 {
+    static uint8_t packed[MOST_POINTS * POINT_MOST_BYTES]; /* under code_lock */
     Trace *trace = w->trace;
     Block *blocks[PATH_BLOCKS];
     bool taken[PATH_BLOCKS];
@@ -412,7 +413,7 @@ static void fill_trace(const Weave *w, const CacheRoom *room, const uint8_t *col
     trace->taken = copy_of(w->pool, taken, w->path->n * sizeof taken[0]);
     trace->left = copy_of(w->pool, w->left, w->path->n * sizeof w->left[0]);
     trace->passed = copy_of(w->pool, w->passed, w->path->n * sizeof w->passed[0]);
-    trace->points = copy_of(w->pool, w->point, w->n_points * sizeof w->point[0]);
+    trace->points = copy_of(w->pool, packed, point_pack(w->point, w->n_points, packed));
 }
 
 Trace *weave_trace(const Path *path, uint32_t from, bool final)
