@@ -26,6 +26,7 @@
 
 enum {
     FIRST_CHUNK = 1 << 16,
+    LARGE_AREAS = 4,       /* beyond these threads, memory counts for more */
     CHILD_CHUNK = 1 << 14, /* a child may be one of thousands */
     LARGEST_STEP = 1 << 23,
     SERIES_SHARE = 128,
@@ -319,16 +320,29 @@ static void extend_slot(ThreadOs *os, uint64_t capacity)
     os->counters_mapped = capacity;
 }
 
+/* Returns where the counters begin. The tables below are used all the time, anywhere: those of the
+ * first threads lie in a large page. */
+static uint64_t *make_area(uint32_t number)
+{
+    bool large = number < LARGE_AREAS && vm_keeps_gs(&the_vm);
+    size_t size = large ? VM_LARGE_PAGE : page_up(AREA_BYTES);
+    uint8_t *area = memory_reserve(size + live.counters_limit, large ? size : VM_PAGE);
+    if (!memory_commit(area, size))
+        vm_die("no memory for a thread's area, bytes wanted", size);
+    if (large)
+        memory_prefer_large((uint64_t)area, size);
+    return (uint64_t *)(void *)(area + size);
+}
+
+_Static_assert((int)AREA_BYTES <= (int)VM_LARGE_PAGE, "an area fits a large page");
+
 void live_attach_thread(Thread *thread)
 {
     ThreadOs *os = thread->os;
     if (live.counters_capacity == 0)
         live.counters_capacity = FIRST_CHUNK;
     if (thread->cpu.counter == NULL) {
-        uint8_t *area = memory_reserve(page_up(AREA_BYTES) + live.counters_limit, VM_PAGE);
-        thread->cpu.counter = (uint64_t *)(void *)(area + page_up(AREA_BYTES));
-        if (!memory_commit(area, page_up(AREA_BYTES)))
-            vm_die("no memory for a thread's area, bytes wanted", AREA_BYTES);
+        thread->cpu.counter = make_area(os->number);
         os->counters_mapped = 0;
         os->next_live = live.slots;
         live.slots = os;

@@ -26,6 +26,7 @@ enum {
     BAD_HOW = 99,
     ALIGNMENT = 16,
     GROW_STEP = 1 << 20,
+    SMALL_POOL = 2 * VM_LARGE_PAGE, /* below it, pages are small: most programs never go beyond */
     CLAIMS = 256,
 };
 
@@ -41,6 +42,7 @@ enum {
 
 /* A bump allocator over reserved addresses. */
 typedef struct Pool {
+    uint64_t start;
     uint64_t at;
     uint64_t committed;
     uint64_t end;
@@ -121,15 +123,27 @@ bool memory_commit(void *start, size_t size)
     return set_access((uint64_t)start, page_up(size), PROT_READ | PROT_WRITE);
 }
 
-/* More of the pool becomes usable, in steps. */
+void memory_prefer_large(uint64_t start, uint64_t size)
+{
+    raw_syscall(__NR_madvise, (long)start, (long)size, MADV_HUGEPAGE, 0, 0, 0);
+}
+
+/*
+ * More of the pool becomes usable, in steps. A large pool is in large pages: what is looked up in
+ * it lies anywhere, and in small pages each look waited for the TLB.
+ */
 static bool pool_extend(Pool *pool, uint64_t end, long prot)
 {
-    uint64_t step = page_up(end - pool->committed);
-    if (step < GROW_STEP && pool->committed + GROW_STEP <= pool->end)
-        step = GROW_STEP;
-    if (!set_access(pool->committed, step, prot))
+    bool large = pool->committed - pool->start >= SMALL_POOL && the_vm.options.burst == NULL;
+    uint64_t step = large ? VM_LARGE_PAGE : GROW_STEP;
+    uint64_t until = (end + step - 1) & ~(step - 1);
+    if (until > pool->end)
+        until = page_up(end);
+    if (!set_access(pool->committed, until - pool->committed, prot))
         return false;
-    pool->committed += step;
+    if (large)
+        memory_prefer_large(pool->committed, until - pool->committed);
+    pool->committed = until;
     return true;
 }
 
@@ -139,8 +153,8 @@ static void *pool_take(Pool *pool, size_t size, long prot)
     uint64_t rounded = (size + ALIGNMENT - 1) & ~(uint64_t)(ALIGNMENT - 1);
     if (pool->at + rounded > pool->end) {
         uint64_t part = (memory.end - memory.start) / 16;
-        pool->at = pool->committed =
-            take_addresses(part > rounded ? part : page_up(rounded), VM_PAGE);
+        pool->start = pool->at = pool->committed =
+            take_addresses(part > rounded ? part : page_up(rounded), VM_LARGE_PAGE);
         pool->end = memory.at;
     }
     if (pool->at + rounded > pool->committed && !pool_extend(pool, pool->at + rounded, prot))

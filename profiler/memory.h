@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { VM_PAGE = 4096 };
+enum { VM_PAGE = 4096, VM_LARGE_PAGE = 2 << 20 };
 
 /* Reserves the range. False: no address space. */
 bool memory_init(void);
@@ -26,6 +26,8 @@ void *memory_reserve(size_t size, size_t align);
 size_t memory_share(size_t parts, size_t least);
 /* Makes whole pages of reserved addresses readable and writable. False: no memory. */
 bool memory_commit(void *start, size_t size);
+/* Whole large pages that are read and written at places far apart: fewer waits for the TLB. */
+void memory_prefer_large(uint64_t start, uint64_t size);
 /* Addresses that the range and the image take, in bytes. */
 uint64_t memory_vm_size(void);
 /* Burst mode: so much of the two heaps is usable without asking the kernel. False: it said no. */
