@@ -198,10 +198,8 @@ static void *grow_large(Arena *arena, const void *array, size_t want)
     return moved;
 }
 
-void *arena_grow(Arena *arena, void *array, size_t *cap, size_t need, size_t size)
+void *arena_grow_more(Arena *arena, void *array, size_t *cap, size_t need, size_t size)
 {
-    if (need <= *cap && array != NULL)
-        return array;
     size_t want = *cap < 8 ? 8 : *cap;
     while (want < need)
         if (__builtin_mul_overflow(want, (size_t)2, &want))

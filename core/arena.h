@@ -38,8 +38,14 @@ void *arena_array(Arena *arena, size_t count, size_t size) ARENA_FRESH;
  * capacity in elements and is updated; new elements are zero. Amortised doubling; the old block is
  * reused when it is the last allocation, or large. Returns the (possibly moved) array.
  */
-void *arena_grow(Arena *arena, void *array, size_t *cap, size_t need, size_t size)
+static inline void *arena_grow(Arena *arena, void *array, size_t *cap, size_t need, size_t size)
     __attribute__((returns_nonnull));
+void *arena_grow_more(Arena *arena, void *array, size_t *cap, size_t need, size_t size)
+    __attribute__((returns_nonnull));
+static inline void *arena_grow(Arena *arena, void *array, size_t *cap, size_t need, size_t size)
+{
+    return need <= *cap && array != NULL ? array : arena_grow_more(arena, array, cap, need, size);
+}
 
 void *arena_copy(Arena *arena, const void *data, size_t size) __attribute__((returns_nonnull));
 char *arena_string(Arena *arena, const char *text) __attribute__((returns_nonnull));

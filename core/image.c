@@ -304,7 +304,13 @@ static Status read_headers(ImageReader *reader, Elf *elf, Error *err)
     return read_sections(reader, elf, err);
 }
 
-static Status read_image(ImageReader *reader, Error *err)
+/* What an image is opened for. */
+typedef enum ImageUse {
+    USE_CODE,
+    USE_WHOLE, /* with symbols and relocations */
+} ImageUse;
+
+static Status read_image(ImageReader *reader, ImageUse use, Error *err)
 {
     Image *image = reader->image;
     TRY(check_ident(image, err));
@@ -316,26 +322,28 @@ static Status read_image(ImageReader *reader, Error *err)
     TRY(status);
     TRY(image_read_key(reader, err));
     TRY(image_read_dynamic(reader, err));
+    if (use == USE_CODE)
+        return ST_OK;
     TRY(image_read_relocs(reader, err));
     return image_read_symbols(reader, err);
 }
 
-static Status read_file(Arena *arena, const char *path, Bytes file, bool mapped, const Image **out,
-                        Error *err)
+static Status read_file(Arena *arena, const char *path, Bytes file, bool mapped, ImageUse use,
+                        const Image **out, Error *err)
 {
     OpenImage *opened = arena_one(arena, OpenImage);
     opened->mapped = mapped;
     opened->image.path = arena_string(arena, path);
     opened->image.file = file;
     ImageReader reader = { arena, &opened->image };
-    TRY(read_image(&reader, err));
+    TRY(read_image(&reader, use, err));
     *out = &opened->image;
     return ST_OK;
 }
 
 Status image_from_bytes(Arena *arena, const char *path, Bytes file, const Image **out, Error *err)
 {
-    return read_file(arena, path, file, false, out, err);
+    return read_file(arena, path, file, false, USE_WHOLE, out, err);
 }
 
 /* Maps the whole file, read-only. An empty file is {NULL, 0}. */
@@ -369,12 +377,12 @@ static void unmap_file(Bytes file)
         munmap((void *)(uintptr_t)file.data, file.len);
 }
 
-Status image_open(Arena *arena, const char *path, const Image **out, Error *err)
+static Status open_for(ImageUse use, Arena *arena, const char *path, const Image **out, Error *err)
 {
     Bytes file;
     TRY(map_file(path, &file, err));
     const Image *image;
-    Status status = read_file(arena, path, file, true, &image, err);
+    Status status = read_file(arena, path, file, true, use, &image, err);
     if (status != ST_OK) {
         if (err != NULL && err->place.section != NULL) /* it may point into the mapping */
             err->place.section = arena_string(arena, err->place.section);
@@ -383,6 +391,16 @@ Status image_open(Arena *arena, const char *path, const Image **out, Error *err)
     }
     *out = image;
     return ST_OK;
+}
+
+Status image_open(Arena *arena, const char *path, const Image **out, Error *err)
+{
+    return open_for(USE_WHOLE, arena, path, out, err);
+}
+
+Status image_open_code(Arena *arena, const char *path, const Image **out, Error *err)
+{
+    return open_for(USE_CODE, arena, path, out, err);
 }
 
 void image_drop_pages(const Image *image)

@@ -93,7 +93,10 @@ typedef struct Image {
  *         64-bit little-endian x86-64 executables or shared objects.
  */
 MUST_CHECK Status image_open(Arena *arena, const char *path, const Image **out, Error *err);
-/* The same from bytes in memory (tests, fuzzers); `path` is for messages. Bytes are borrowed. */
+/* The same without symbols and relocations: for who wants code and key only. */
+MUST_CHECK Status image_open_code(Arena *arena, const char *path, const Image **out, Error *err);
+/* As image_open from bytes in memory (tests, fuzzers); `path` is for messages. Bytes are borrowed.
+ */
 MUST_CHECK Status image_from_bytes(Arena *arena, const char *path, Bytes file, const Image **out,
                                    Error *err);
 void image_close(const Image *image);

@@ -10,6 +10,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "core/image_read.h"
+#include "core/sort.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -299,6 +300,11 @@ static int compare_relocs(const void *left_item, const void *right_item)
     return (left->addend > right->addend) - (left->addend < right->addend);
 }
 
+static uint64_t reloc_where(const void *reloc)
+{
+    return ((const Reloc *)reloc)->where.v;
+}
+
 Status image_read_relocs(ImageReader *reader, Error *err)
 {
     RelocList list = { reader->arena, reader->image, NULL, 0, 0 };
@@ -307,7 +313,7 @@ Status image_read_relocs(ImageReader *reader, Error *err)
     else
         TRY(add_section_relocs(&list, err));
     if (list.n > 0)
-        qsort(list.items, list.n, sizeof(Reloc), compare_relocs);
+        sort_records(list.items, list.n, sizeof(Reloc), reloc_where, compare_relocs);
     reader->image->relocs = list.items;
     reader->image->n_relocs = (uint32_t)list.n;
     return ST_OK;

@@ -7,6 +7,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "core/image_read.h"
+#include "core/sort.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -177,6 +178,11 @@ static int compare_symbols(const void *left_item, const void *right_item)
     return strcmp(left->name, right->name);
 }
 
+static uint64_t symbol_addr(const void *symbol)
+{
+    return ((const Symbol *)symbol)->addr.v;
+}
+
 Status image_read_symbols(ImageReader *reader, Error *err)
 {
     SymbolList list = { reader->arena, reader->image, NULL, 0, 0 };
@@ -185,7 +191,7 @@ Status image_read_symbols(ImageReader *reader, Error *err)
             TRY(add_symtab(&list, &reader->image->sections[i], err));
     TRY(add_dynsym(&list, err));
     if (list.n > 0)
-        qsort(list.items, list.n, sizeof(Symbol), compare_symbols);
+        sort_records(list.items, list.n, sizeof(Symbol), symbol_addr, compare_symbols);
     reader->image->symbols = list.items;
     reader->image->n_symbols = (uint32_t)list.n;
     return ST_OK;

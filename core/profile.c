@@ -130,11 +130,13 @@ static Status read_all(Arena *arena, int fd, const char *path, Bytes *out, Error
 {
     Buffer file = { .arena = arena };
     struct stat info;
+    size_t room = 1 << 16;
     if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && info.st_size > 0)
-        file.data = arena_grow(arena, NULL, &file.cap, (size_t)info.st_size, 1);
-    uint8_t chunk[1 << 16];
+        room = (size_t)info.st_size + 1; /* so that its end is seen without more */
     for (;;) {
-        ssize_t got = read(fd, chunk, sizeof chunk);
+        file.data = arena_grow(arena, file.data, &file.cap, file.len + room, 1);
+        room = 1;
+        ssize_t got = read(fd, file.data + file.len, file.cap - file.len);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
@@ -142,7 +144,7 @@ static Status read_all(Arena *arena, int fd, const char *path, Bytes *out, Error
                         strerror(errno));
         if (got == 0)
             break;
-        buffer_put(&file, chunk, (size_t)got);
+        file.len += (size_t)got;
     }
     *out = buffer_bytes(&file);
     return ST_OK;
@@ -201,33 +203,52 @@ Status profile_read_bytes(Arena *arena, const char *path, Bytes file, Images *im
                 "not a profile: %zu bytes that begin with none of its three magic words", file.len);
 }
 
-/* The records are there until blocks are made of them, and the file until they are read. */
-static Status read_live_file(Arena *arena, const char *name, Arena *reading, Bytes file,
-                             Images *images, const Profile **out, Error *err)
+/* The records are there until blocks are made of them. */
+static Status read_live_file(Arena *arena, const char *name, int fd, uint64_t size, Images *images,
+                             const Profile **out, Error *err)
 {
     Arena *records = arena_new();
     LiveData live;
-    Status status = profile_parse_live(records, name, file, &live, err);
-    arena_free(reading);
+    Status status = profile_load_live(records, name, fd, size, &live, err);
     if (status == ST_OK)
         status = profile_build(arena, &live, images, out, err);
     arena_free(records);
     return status;
 }
 
+/* A regular file in the live form, to be closed; -1: another form, or no such file. */
+static int open_live(const char *path, uint64_t *size)
+{
+    uint8_t magic[sizeof(uint64_t)];
+    struct stat info;
+    /* A pipe is opened once only, by who reads it. */
+    if (stat(path, &info) != 0 || !S_ISREG(info.st_mode))
+        return -1;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && fstat(fd, &info) == 0 &&
+        pread(fd, magic, sizeof magic, 0) == (ssize_t)sizeof magic &&
+        is_live((Bytes){ magic, sizeof magic })) {
+        *size = (uint64_t)info.st_size;
+        return fd;
+    }
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
 Status profile_read_path(Arena *arena, const char *path, const char *name, Images *images,
                          const Profile **out, Error *err)
 {
-    Arena *reading = arena_new();
+    uint64_t size = 0;
+    int fd = strcmp(path, "-") == 0 ? -1 : open_live(path, &size);
+    if (fd >= 0) {
+        Status status = read_live_file(arena, name, fd, size, images, out, err);
+        close(fd);
+        return status;
+    }
     Bytes file;
-    Status status = profile_slurp(reading, path, &file, err);
-    if (status == ST_OK && is_live(file))
-        return read_live_file(arena, name, reading, file, images, out, err);
-    Bytes kept = { NULL, 0 };
-    if (status == ST_OK)
-        kept = (Bytes){ arena_copy(arena, file.data, file.len), file.len };
-    arena_free(reading);
-    return status == ST_OK ? profile_read_bytes(arena, name, kept, images, out, err) : status;
+    TRY(profile_slurp(arena, path, &file, err));
+    return profile_read_bytes(arena, name, file, images, out, err);
 }
 
 /* All of the run: the file, and the live files beside it that belong to it. */

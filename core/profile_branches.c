@@ -499,11 +499,9 @@ static void finish_module(BranchBuilder *builder, ProfileModule *module)
     for (uint32_t i = 0; i < woven.n_falls; i++)
         add_edge(builder, EDGE_FALL, woven.falls[i].from, woven.falls[i].to, woven.falls[i].count);
     module->edges = builder->edges;
-    module->n_edges =
-        profile_sum_edges(builder->edges, (uint32_t)builder->n_edges, profile_edge_order);
+    module->n_edges = profile_sum_edges(builder->edges, (uint32_t)builder->n_edges);
     module->entries = builder->entries;
-    module->n_entries =
-        profile_sum_edges(builder->entries, (uint32_t)builder->n_entries, profile_entry_order);
+    module->n_entries = profile_sum_entries(builder->entries, (uint32_t)builder->n_entries);
 }
 
 static Status check_fit(const BranchBuilder *builder, const char *path, Error *err)

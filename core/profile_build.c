@@ -10,19 +10,35 @@
  * executed call ends at its target, whether or not the VM's prediction found it; so counts do not
  * depend on the depth of that prediction.
  *
+ * All of it goes by address: edges come out nearly sorted, each page of a file is looked at once,
+ * and what runs share is decoded once (core/profile_sizes.c).
+ *
  * SPDX-License-Identifier: MIT
  */
-#include "core/insn.h"
 #include "core/profile_parts.h"
+#include "core/sort.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* A LiveBlock that was executed. */
+typedef struct Found {
+    uint64_t addr; /* in its module */
+    uint32_t block;
+} Found;
+
+/* The end of an executed call, where its callee comes back to. */
+typedef struct CallEnd {
+    uint64_t end;
+    uint64_t from; /* the call */
+} CallEnd;
+
 typedef struct BuildModule {
     const char *path;
     ImageKey key;
-    Run *runs;
+    Found *found;   /* sorted before anything is made of them */
+    CallEnd *calls; /* sorted before indirect edges are read */
     uint64_t *leaders;
     ProfileEdge *edges;   /* that leave it */
     ProfileEdge *entries; /* from other modules and from generated code */
@@ -30,21 +46,14 @@ typedef struct BuildModule {
     bool text_written;
     ProfileValue *values; /* in any order, a site more than once */
     bool foreign_code;    /* something was executed that the file does not hold */
-    size_t n_runs, runs_cap, n_leaders, leaders_cap, n_edges, edges_cap, n_entries, entries_cap;
-    size_t n_pages, pages_cap, n_values, values_cap;
+    size_t n_found, found_cap, n_calls, calls_cap, n_leaders, leaders_cap, n_edges, edges_cap;
+    size_t n_entries, entries_cap, n_pages, pages_cap, n_values, values_cap;
 } BuildModule;
 
 typedef struct BuildMap {
     MapSource source;
     uint32_t module; /* MODULE_NONE: generated code */
 } BuildMap;
-
-/* The end of an executed call, where its callee comes back to. */
-typedef struct CallEnd {
-    uint32_t module;
-    uint64_t end;
-    uint64_t from; /* the call */
-} CallEnd;
 
 typedef struct Target {
     uint32_t module;
@@ -59,8 +68,6 @@ typedef struct Build {
     BuildMap *maps;
     BuildModule *modules;
     size_t n_modules, modules_cap;
-    CallEnd *calls; /* sorted before indirect edges are read */
-    size_t n_calls, calls_cap;
     const char **remarks;
     size_t n_remarks, remarks_cap;
     uint64_t outside_insns;
@@ -100,7 +107,7 @@ static void find_modules(Build *build, Images *images)
     build->maps = arena_many(build->scratch, BuildMap, live->n_maps);
     for (uint32_t i = 0; i < live->n_maps; i++) {
         BuildMap *map = &build->maps[i];
-        images_find(images, &live->maps[i], &map->source);
+        images_find(images, &live->maps[i], live->n_values > 0, &map->source);
         map->module = MODULE_NONE;
         if (map->source.path != NULL)
             map->module = module_of_source(build, &map->source);
@@ -162,6 +169,20 @@ static void add_entry(Build *build, EdgeKind kind, Target target, uint64_t count
     };
 }
 
+/* Runs that end in the same branch come one after the other: it has two edges at most. */
+static bool joins_last(BuildModule *module, const ProfileEdge *edge)
+{
+    enum { LAST = 2 };
+    for (size_t i = module->n_edges; i > 0 && module->n_edges - i < LAST; i--) {
+        ProfileEdge *last = &module->edges[i - 1];
+        if (profile_edge_order(last, edge) != 0)
+            continue;
+        last->count = count_add(last->count, edge->count);
+        return true;
+    }
+    return false;
+}
+
 static void add_edge(Build *build, EdgeKind kind, Target from, Target to, uint64_t count)
 {
     if (count > 0)
@@ -170,156 +191,61 @@ static void add_edge(Build *build, EdgeKind kind, Target from, Target to, uint64
         add_entry(build, kind, to, count);
     if (from.module == MODULE_NONE)
         return;
-    BuildModule *module = module_at(build, from.module);
-    module->edges = arena_grow(build->arena, module->edges, &module->edges_cap, module->n_edges + 1,
-                               sizeof *module->edges);
-    module->edges[module->n_edges++] = (ProfileEdge){
+    ProfileEdge edge = {
         .from = vaddr(from.addr),
         .to = vaddr(to.addr),
         .to_module = to.module,
         .kind = (uint8_t)kind,
         .count = count,
     };
+    BuildModule *module = module_at(build, from.module);
+    if (joins_last(module, &edge))
+        return;
+    module->edges = arena_grow(build->arena, module->edges, &module->edges_cap, module->n_edges + 1,
+                               sizeof *module->edges);
+    module->edges[module->n_edges++] = edge;
 }
 
 static void add_call(Build *build, Target from, Target end)
 {
     if (from.module == MODULE_NONE)
         return;
-    build->calls = arena_grow(build->scratch, build->calls, &build->calls_cap, build->n_calls + 1,
-                              sizeof *build->calls);
-    build->calls[build->n_calls++] = (CallEnd){ from.module, end.addr, from.addr };
+    BuildModule *module = module_at(build, from.module);
+    module->calls = arena_grow(build->scratch, module->calls, &module->calls_cap,
+                               module->n_calls + 1, sizeof *module->calls);
+    module->calls[module->n_calls++] = (CallEnd){ end.addr, from.addr };
 }
 
 static int order_calls(const void *left, const void *right)
 {
     const CallEnd *a = left;
     const CallEnd *b = right;
-    if (a->module != b->module)
-        return a->module < b->module ? -1 : 1;
     if (a->end != b->end)
         return a->end < b->end ? -1 : 1;
     return (a->from > b->from) - (a->from < b->from);
 }
 
-static int order_call_end(const void *key, const void *call)
+static uint64_t call_end(const void *call)
 {
-    const CallEnd *a = key;
-    const CallEnd *b = call;
-    if (a->module != b->module)
-        return a->module < b->module ? -1 : 1;
-    return (a->end > b->end) - (a->end < b->end);
+    return ((const CallEnd *)call)->end;
+}
+
+/* A call that ends at `addr`; NULL: none. */
+static const CallEnd *call_ending(const BuildModule *module, uint64_t addr)
+{
+    size_t low = 0;
+    size_t high = module->n_calls;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (module->calls[middle].end < addr)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < module->n_calls && module->calls[low].end == addr ? &module->calls[low] : NULL;
 }
 
 /* ---- runs --------------------------------------------------------------------------------- */
-
-/* Executions of the run; and whether it has any counter that is not zero. */
-static uint64_t run_count(const LiveData *live, const LiveBlock *block, bool *used)
-{
-    uint64_t first = live_count(live, block->counter);
-    uint64_t second = 0;
-    if (block->end == LIVE_END_COND || block->end == LIVE_END_CALL ||
-        block->end == LIVE_END_CALL_IND || block->end == LIVE_END_SYSCALL)
-        second = live_count(live, (uint64_t)block->counter + 1);
-    *used = first != 0 || second != 0;
-    return block->end == LIVE_END_COND ? count_add(first, second) : first;
-}
-
-static Bytes code_of(const BuildMap *map, uint64_t addr, uint32_t size)
-{
-    Bytes code = { NULL, 0 };
-    if (map->source.image != NULL)
-        image_bytes_at(map->source.image, vaddr(addr), size, &code);
-    else if (!bytes_slice(map->source.vdso, addr, size, &code))
-        code = (Bytes){ NULL, 0 };
-    return code;
-}
-
-/* Sizes of the run's instructions, from the bytes of its file; NULL when those are not what was
- * executed. */
-static const uint8_t *decode_sizes(Build *build, const LiveBlock *block, uint64_t addr)
-{
-    Bytes code = code_of(&build->maps[block->map], addr, block->size);
-    if (code.len != block->size)
-        return NULL;
-    uint8_t *sizes = arena_many(build->scratch, uint8_t, block->n_insns);
-    uint32_t at = 0;
-    uint32_t last = 0;
-    uint32_t n = 0;
-    for (; at < block->size && n < block->n_insns; n++) {
-        uint8_t flow;
-        Vaddr target;
-        Bytes rest = { code.data + at, code.len - at };
-        if (!insn_decode_fast(rest, vaddr(addr + at), &sizes[n], &flow, &target))
-            return NULL;
-        last = at;
-        at += sizes[n];
-    }
-    return n == block->n_insns && at == block->size && last == block->last ? sizes : NULL;
-}
-
-/*
- * Samples as estimates of executions. The moments, with and without a burst, stand for burst_ns of
- * user time each, in which a program executes some SAMPLE_INSNS_PER_NS instructions a nanosecond:
- * only the size of all counts together depends on that number. One whole factor for all of them:
- * what flowed still flows.
- */
-static const LiveData *scale_samples(Arena *arena, const LiveData *live)
-{
-    enum { SAMPLE_INSNS_PER_NS = 2 };
-    uint64_t seen = 0, all;
-    bool used;
-    for (uint32_t i = 0; i < live->n_blocks; i++) {
-        uint64_t insns;
-        if (__builtin_mul_overflow(run_count(live, &live->blocks[i], &used),
-                                   (uint64_t)live->blocks[i].n_insns, &insns))
-            return live;
-        seen = count_add(seen, insns);
-    }
-    if (seen == 0 || __builtin_mul_overflow(live->header.moments, live->header.burst_ns, &all) ||
-        __builtin_mul_overflow(all, (uint64_t)SAMPLE_INSNS_PER_NS, &all))
-        return live;
-    uint64_t factor = all / seen > 1 ? all / seen : 1;
-    uint64_t *counters = arena_many(arena, uint64_t, live->n_counters);
-    for (uint32_t i = 0; i < live->n_counters; i++)
-        if (__builtin_mul_overflow(live->counters[i], factor, &counters[i]))
-            counters[i] = UINT64_MAX;
-    LiveData *scaled = arena_copy(arena, live, sizeof *live);
-    scaled->counters = counters;
-    return scaled;
-}
-
-static ProfileBursts bursts_of(const LiveHeader *header)
-{
-    return (ProfileBursts){ .moments = header->moments,
-                            .taken = header->bursts,
-                            .time_ns = header->moments * header->burst_ns,
-                            .spent_ns = header->spent_ns };
-}
-
-static void add_run(Build *build, const LiveBlock *block, Target start, uint64_t count)
-{
-    BuildModule *module = module_at(build, start.module);
-    Run run = { .start = start.addr,
-                .size = block->size,
-                .n_insns = block->n_insns,
-                .last = block->last,
-                .falls = block->end == LIVE_END_FALL,
-                .ends = block->end < LIVE_END_FALL,
-                .sizes = decode_sizes(build, block, start.addr),
-                .count = count };
-    if (run.sizes == NULL && build->maps[block->map].source.image != NULL &&
-        !module->foreign_code) {
-        module->foreign_code = true;
-        add_remark(build, arena_printf(build->arena,
-                                       "%s: code was executed that its file does not hold: sizes "
-                                       "of instructions there are not known",
-                                       module->path));
-    }
-    module->runs = arena_grow(build->scratch, module->runs, &module->runs_cap, module->n_runs + 1,
-                              sizeof *module->runs);
-    module->runs[module->n_runs++] = run;
-}
 
 /* The edges that a run's own counters tell. */
 static void add_run_edges(Build *build, const LiveBlock *block)
@@ -356,30 +282,62 @@ static void add_run_edges(Build *build, const LiveBlock *block)
     }
 }
 
-static void read_blocks(Build *build)
+static int order_found(const void *left, const void *right)
 {
-    enum { DROP_AFTER = 1024 }; /* blocks: their code is all over the files */
+    const Found *a = left;
+    const Found *b = right;
+    if (a->addr != b->addr)
+        return a->addr < b->addr ? -1 : 1;
+    return (a->block > b->block) - (a->block < b->block);
+}
+
+static uint64_t found_addr(const void *found)
+{
+    return ((const Found *)found)->addr;
+}
+
+/* Code in no module: its edges may lead into one. */
+static void add_generated(Build *build, const LiveBlock *block, uint64_t count)
+{
+    uint64_t insns;
+    if (__builtin_mul_overflow(count, (uint64_t)block->n_insns, &insns))
+        build->outside_insns = UINT64_MAX;
+    else
+        build->outside_insns = count_add(build->outside_insns, insns);
+    add_run_edges(build, block);
+}
+
+static void find_blocks(Build *build)
+{
     const LiveData *live = build->live;
     for (uint32_t i = 0; i < live->n_blocks; i++) {
         const LiveBlock *block = &live->blocks[i];
-        if (i % DROP_AFTER == DROP_AFTER - 1)
-            images_drop_pages(build->images);
         bool used;
-        uint64_t count = run_count(live, block, &used);
+        uint64_t count = live_run_count(live, block, &used);
         if (!used)
             continue;
         Target start = in_map(build, block->map, block->start);
-        uint64_t insns;
-        if (start.module != MODULE_NONE)
-            add_run(build, block, start, count);
-        else if (__builtin_mul_overflow(count, (uint64_t)block->n_insns, &insns))
-            build->outside_insns = UINT64_MAX;
-        else
-            build->outside_insns = count_add(build->outside_insns, insns);
-        add_run_edges(build, block);
+        if (start.module == MODULE_NONE) {
+            add_generated(build, block, count);
+            continue;
+        }
+        BuildModule *module = module_at(build, start.module);
+        module->found = arena_grow(build->scratch, module->found, &module->found_cap,
+                                   module->n_found + 1, sizeof *module->found);
+        module->found[module->n_found++] = (Found){ start.addr, i };
     }
-    if (build->n_calls > 1)
-        qsort(build->calls, build->n_calls, sizeof *build->calls, order_calls);
+}
+
+static void read_blocks(Build *build)
+{
+    find_blocks(build);
+    for (size_t i = 0; i < build->n_modules; i++) {
+        BuildModule *module = &build->modules[i];
+        sort_records(module->found, module->n_found, sizeof(Found), found_addr, order_found);
+        for (size_t j = 0; j < module->n_found; j++)
+            add_run_edges(build, &build->live->blocks[module->found[j].block]);
+        sort_records(module->calls, module->n_calls, sizeof(CallEnd), call_end, order_calls);
+    }
 }
 
 /* Indirect branches: one record for each target seen. */
@@ -400,10 +358,8 @@ static void read_edges(Build *build)
         } else if (block->end == LIVE_END_CALL_IND) {
             add_edge(build, EDGE_CALL_IND, from, to, count);
         } else {
-            CallEnd key = { to.module, to.addr, 0 };
-            const CallEnd *call = build->n_calls == 0 ? NULL
-                                                      : bsearch(&key, build->calls, build->n_calls,
-                                                                sizeof key, order_call_end);
+            const CallEnd *call =
+                to.module != MODULE_NONE ? call_ending(module_at(build, to.module), to.addr) : NULL;
             if (call != NULL)
                 add_edge(build, EDGE_RETURN_TO, (Target){ to.module, call->from }, to, count);
             else
@@ -497,12 +453,48 @@ static void read_values(Build *build)
 
 /* ---- the result --------------------------------------------------------------------------- */
 
+static Run run_of(Build *build, BuildModule *module, const Found *found, RunSizes *sizes)
+{
+    const LiveBlock *block = &build->live->blocks[found->block];
+    const MapSource *source = &build->maps[block->map].source;
+    bool used;
+    Run run = { .start = found->addr,
+                .size = block->size,
+                .n_insns = block->n_insns,
+                .last = block->last,
+                .falls = block->end == LIVE_END_FALL,
+                .ends = block->end < LIVE_END_FALL,
+                .count = live_run_count(build->live, block, &used) };
+    run.sizes = profile_run_sizes(sizes, source, &run);
+    if (run.sizes == NULL && source->image != NULL && !module->foreign_code) {
+        module->foreign_code = true;
+        add_remark(build, arena_printf(build->arena,
+                                       "%s: code was executed that its file does not hold: sizes "
+                                       "of instructions there are not known",
+                                       module->path));
+    }
+    return run;
+}
+
+static void weave_module(Build *build, BuildModule *from, Woven *out)
+{
+    enum { DROP_AFTER = 4096 }; /* blocks: their code is all over the file */
+    RunSizes sizes = { .arena = arena_new() };
+    Run *runs = arena_many(sizes.arena, Run, from->n_found);
+    for (size_t i = 0; i < from->n_found; i++) {
+        runs[i] = run_of(build, from, &from->found[i], &sizes);
+        if (i % DROP_AFTER == DROP_AFTER - 1)
+            images_drop_pages(build->images);
+    }
+    profile_weave(build->arena, runs, from->n_found, from->leaders, from->n_leaders, true, out);
+    arena_free(sizes.arena);
+}
+
 static ProfileModule finish_module(Build *build, BuildModule *from, uint32_t index)
 {
     ProfileModule module = { .path = from->path, .key = from->key };
     Woven woven;
-    profile_weave(build->arena, from->runs, from->n_runs, from->leaders, from->n_leaders, true,
-                  &woven);
+    weave_module(build, from, &woven);
     module.blocks = woven.blocks;
     module.n_blocks = woven.n_blocks;
     ProfileEdge *edges = arena_grow(build->arena, from->edges, &from->edges_cap,
@@ -517,13 +509,11 @@ static ProfileModule finish_module(Build *build, BuildModule *from, uint32_t ind
     module.values = from->values;
     module.n_values = profile_sum_values(build->arena, from->values, (uint32_t)from->n_values);
     module.edges = edges;
-    module.n_edges =
-        profile_sum_edges(edges, (uint32_t)(from->n_edges + woven.n_falls), profile_edge_order);
+    module.n_edges = profile_sum_edges(edges, (uint32_t)(from->n_edges + woven.n_falls));
     module.entries =
         arena_copy(build->arena, from->n_entries > 0 ? from->entries : &(ProfileEdge){ 0 },
                    from->n_entries * sizeof *from->entries);
-    module.n_entries =
-        profile_sum_edges(module.entries, (uint32_t)from->n_entries, profile_entry_order);
+    module.n_entries = profile_sum_entries(module.entries, (uint32_t)from->n_entries);
     return module;
 }
 
@@ -533,7 +523,7 @@ Status profile_build(Arena *arena, const LiveData *live, Images *images, const P
     Build build = { .arena = arena, .scratch = arena_new(), .live = live, .images = images };
     bool sampled = (live->header.flags & LIVE_SAMPLED) != 0;
     if (sampled)
-        build.live = scale_samples(build.scratch, live);
+        build.live = profile_scale_samples(build.scratch, live);
     find_modules(&build, images);
     read_blocks(&build);
     read_edges(&build);
@@ -549,15 +539,15 @@ Status profile_build(Arena *arena, const LiveData *live, Images *images, const P
         .counting_stopped = (live->header.flags & LIVE_STOPPED) != 0,
         .detached = (live->header.flags & LIVE_DETACHED) != 0,
         .sampled = sampled,
-        .bursts = sampled ? bursts_of(&live->header) : (ProfileBursts){ 0 },
+        .bursts = sampled ? profile_bursts(&live->header) : (ProfileBursts){ 0 },
         .outside_insns = build.outside_insns,
-        .remarks = build.remarks,
-        .n_remarks = (uint32_t)build.n_remarks,
         .n_modules = (uint32_t)build.n_modules,
         .modules = arena_many(arena, ProfileModule, build.n_modules),
     };
     for (uint32_t i = 0; i < profile->n_modules; i++)
         profile->modules[i] = finish_module(&build, &build.modules[i], i);
+    profile->remarks = build.remarks;
+    profile->n_remarks = (uint32_t)build.n_remarks;
     arena_free(build.scratch);
     *out = profile;
     return profile_check(profile, live->path, err);

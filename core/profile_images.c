@@ -21,6 +21,7 @@ typedef struct Opened {
     const char *path;
     uint64_t inode, size, mtime_ns;
     const Image *image; /* NULL: not to be used, and `remark` says why */
+    bool whole;         /* with symbols and relocations */
     const char *remark;
 } Opened;
 
@@ -78,7 +79,9 @@ static void open_file(Images *images, const LiveMap *map, Opened *file)
         return;
     }
     Error err;
-    if (image_open(images->arena, file->path, &file->image, &err) != ST_OK) {
+    Status status = file->whole ? image_open(images->arena, file->path, &file->image, &err)
+                                : image_open_code(images->arena, file->path, &file->image, &err);
+    if (status != ST_OK) {
         file->image = NULL;
         file->remark = arena_printf(images->arena, "%s: %s", file->path, err.text);
         return;
@@ -86,13 +89,25 @@ static void open_file(Images *images, const LiveMap *map, Opened *file)
     image_drop_pages(file->image);
 }
 
-static const Opened *find_file(Images *images, const LiveMap *map)
+/* Was opened for a process of which less was asked. */
+static void open_whole(Images *images, const LiveMap *map, Opened *file)
+{
+    image_close(file->image);
+    file->image = NULL;
+    file->whole = true;
+    open_file(images, map, file);
+}
+
+static const Opened *find_file(Images *images, const LiveMap *map, bool whole)
 {
     for (size_t i = 0; i < images->n; i++) {
-        const Opened *file = &images->opened[i];
-        if (file->inode == map->inode && file->size == map->file_size &&
-            file->mtime_ns == map->mtime_ns && strcmp(file->path, map->path) == 0)
-            return file;
+        Opened *file = &images->opened[i];
+        if (file->inode != map->inode || file->size != map->file_size ||
+            file->mtime_ns != map->mtime_ns || strcmp(file->path, map->path) != 0)
+            continue;
+        if (whole && !file->whole && file->image != NULL)
+            open_whole(images, map, file);
+        return file;
     }
     images->opened = arena_grow(images->arena, images->opened, &images->cap, images->n + 1,
                                 sizeof *images->opened);
@@ -100,7 +115,8 @@ static const Opened *find_file(Images *images, const LiveMap *map)
     *file = (Opened){ .path = arena_string(images->arena, map->path),
                       .inode = map->inode,
                       .size = map->file_size,
-                      .mtime_ns = map->mtime_ns };
+                      .mtime_ns = map->mtime_ns,
+                      .whole = whole };
     open_file(images, map, file);
     return file;
 }
@@ -140,7 +156,7 @@ static bool is_generated(const char *path)
     return path[0] == '\0';
 }
 
-void images_find(Images *images, const LiveMap *map, MapSource *out)
+void images_find(Images *images, const LiveMap *map, bool whole, MapSource *out)
 {
     *out = (MapSource){ 0 };
     if (strcmp(map->path, "[vdso]") == 0) {
@@ -149,7 +165,7 @@ void images_find(Images *images, const LiveMap *map, MapSource *out)
     }
     if (is_generated(map->path))
         return;
-    const Opened *file = find_file(images, map);
+    const Opened *file = find_file(images, map, whole);
     *out = (MapSource){ .path = file->path,
                         .bias = map->start - map->file_offset,
                         .remark = file->remark };

@@ -2,19 +2,24 @@
  * profile_live.c: reads the live form, of a run that goes on, has ended or was killed.
  *
  * The file may be written to while it is read: only what the counts in its header cover is looked
- * at, and they are read once. docs/formats/live.md describes the bytes.
+ * at, and they are read once. It is never in memory as a whole: records go where they are wanted,
+ * and of the room that it has for more nothing is read. docs/formats/live.md describes the bytes.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "core/profile_parts.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct LiveReader {
     Arena *arena;
     const char *path;
-    Bytes file;
+    int fd; /* the file; -1: its bytes are in memory */
+    const uint8_t *bytes;
+    uint64_t size; /* of the file */
     LiveHeader header;
     const LiveChunk *chunks; /* copied */
 } LiveReader;
@@ -24,14 +29,38 @@ static Place at_chunk(const LiveReader *reader, uint32_t chunk)
     return (Place){ reader->path, "chunk directory", (uint64_t)chunk * sizeof(LiveChunk) };
 }
 
+static bool in_file(const LiveReader *reader, uint64_t offset, uint64_t size)
+{
+    return offset <= reader->size && size <= reader->size - offset;
+}
+
+/* Bytes that are in the file. */
+static Status fetch(const LiveReader *reader, uint64_t offset, size_t size, void *out, Error *err)
+{
+    uint8_t *into = out;
+    if (reader->fd < 0 && size > 0)
+        memcpy(out, reader->bytes + offset, size);
+    while (reader->fd >= 0 && size > 0) {
+        ssize_t got = pread(reader->fd, into, size, (off_t)offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return FAIL(err, ST_IO, ((Place){ reader->path, NULL, offset }), "cannot be read: %s",
+                        got < 0 ? strerror(errno) : "it was cut short meanwhile");
+        into += got;
+        offset += (uint64_t)got;
+        size -= (size_t)got;
+    }
+    return ST_OK;
+}
+
 static Status read_header(LiveReader *reader, Error *err)
 {
     Place at = { reader->path, "header", 0 };
-    Bytes header;
-    if (!bytes_slice(reader->file, 0, sizeof reader->header, &header))
-        return FAIL(err, ST_BAD_INPUT, at, "ends after %zu bytes (%zu)", reader->file.len,
+    if (!in_file(reader, 0, sizeof reader->header))
+        return FAIL(err, ST_BAD_INPUT, at, "ends after %" PRIu64 " bytes (%zu)", reader->size,
                     sizeof reader->header);
-    memcpy(&reader->header, header.data, sizeof reader->header);
+    TRY(fetch(reader, 0, sizeof reader->header, &reader->header, err));
     reader->header.command[LIVE_PATH_MAX - 1] = '\0';
     if (reader->header.version != LIVE_VERSION)
         return FAIL(err, ST_BAD_INPUT, at, "version %u of the live form (%d is known)",
@@ -43,18 +72,20 @@ static Status read_header(LiveReader *reader, Error *err)
 
 static Status read_directory(LiveReader *reader, Error *err)
 {
-    Bytes bytes;
     uint32_t n = reader->header.n_chunks;
-    if (!bytes_slice(reader->file, LIVE_DIRECTORY_OFFSET, (uint64_t)n * sizeof(LiveChunk), &bytes))
+    if (!in_file(reader, LIVE_DIRECTORY_OFFSET, (uint64_t)n * sizeof(LiveChunk)))
         return FAIL(err, ST_BAD_INPUT, at_chunk(reader, 0), "%u chunks run past the end", n);
-    reader->chunks = arena_copy(reader->arena, bytes.data, bytes.len);
-    uint64_t room = reader->file.len;
+    LiveChunk *chunks = arena_many(reader->arena, LiveChunk, n);
+    TRY(fetch(reader, LIVE_DIRECTORY_OFFSET, n * sizeof *chunks, chunks, err));
+    reader->chunks = chunks;
+    uint64_t room = reader->size;
     for (uint32_t i = 0; i < n; i++) {
         const LiveChunk *chunk = &reader->chunks[i];
-        if (!bytes_slice(reader->file, chunk->offset, chunk->size, &bytes))
+        if (!in_file(reader, chunk->offset, chunk->size))
             return FAIL(err, ST_BAD_INPUT, at_chunk(reader, i),
-                        "0x%" PRIx64 " bytes at 0x%" PRIx64 " run past the end of the file (0x%zx)",
-                        chunk->size, chunk->offset, reader->file.len);
+                        "0x%" PRIx64 " bytes at 0x%" PRIx64
+                        " run past the end of the file (0x%" PRIx64 ")",
+                        chunk->size, chunk->offset, reader->size);
         if (chunk->size > room)
             return FAIL(err, ST_BAD_INPUT, at_chunk(reader, i),
                         "0x%" PRIx64 " bytes, more than the file has beside the others (0x%" PRIx64
@@ -70,9 +101,9 @@ static Status read_records(LiveReader *reader, LiveChunkKind kind, const char *n
                            size_t record_size, const void **out, Error *err)
 {
     Place at = { reader->path, name, PLACE_NO_OFFSET };
-    if (n > reader->file.len / record_size)
-        return FAIL(err, ST_BAD_INPUT, at, "%" PRIu64 " records in a file of %zu bytes", n,
-                    reader->file.len);
+    if (n > reader->size / record_size)
+        return FAIL(err, ST_BAD_INPUT, at, "%" PRIu64 " records in a file of %" PRIu64 " bytes", n,
+                    reader->size);
     uint8_t *records = arena_array(reader->arena, n, record_size);
     uint64_t have = 0;
     for (uint32_t i = 0; i < reader->header.n_chunks && have < n; i++) {
@@ -85,7 +116,7 @@ static Status read_records(LiveReader *reader, LiveChunkKind kind, const char *n
                         have);
         uint64_t fit = chunk->size / record_size;
         uint64_t take = fit < n - have ? fit : n - have;
-        memcpy(records + have * record_size, reader->file.data + chunk->offset, take * record_size);
+        TRY(fetch(reader, chunk->offset, take * record_size, records + have * record_size, err));
         have += take;
     }
     if (have < n)
@@ -100,7 +131,7 @@ static uint64_t counters_in_chunks(const LiveReader *reader)
     uint64_t most = 0;
     for (uint32_t i = 0; i < reader->header.n_chunks; i++) {
         const LiveChunk *chunk = &reader->chunks[i];
-        if (chunk->kind == LIVE_COUNTERS && chunk->first < reader->file.len / sizeof(uint64_t) &&
+        if (chunk->kind == LIVE_COUNTERS && chunk->first < reader->size / sizeof(uint64_t) &&
             chunk->first + chunk->size / sizeof(uint64_t) > most)
             most = chunk->first + chunk->size / sizeof(uint64_t);
     }
@@ -116,32 +147,49 @@ static uint64_t counters_wanted(const LiveReader *reader, const LiveData *live, 
     for (uint32_t i = 0; i < live->n_sums; i++) {
         const LiveSum *sum = &live->sums[i];
         uint64_t last = sum->to > sum->from ? sum->to : sum->from;
-        if (last >= most && last < reader->file.len)
+        if (last >= most && last < reader->size)
             most = last + 1;
     }
     return most;
 }
 
+/* Adds the counters of one chunk, those below `most`. */
+static Status add_chunk(const LiveReader *reader, const LiveChunk *chunk, uint64_t *counters,
+                        uint64_t most, Error *err)
+{
+    enum { AT_ONCE = 4096 };
+    uint64_t read[AT_ONCE];
+    uint64_t n = chunk->size / sizeof *read;
+    if (chunk->first >= most)
+        return ST_OK;
+    if (n > most - chunk->first)
+        n = most - chunk->first;
+    for (uint64_t from = 0; from < n; from += AT_ONCE) {
+        uint64_t take = n - from < AT_ONCE ? n - from : AT_ONCE;
+        TRY(fetch(reader, chunk->offset + from * sizeof *read, take * sizeof *read, read, err));
+        for (uint64_t i = 0; i < take; i++)
+            counters[chunk->first + from + i] =
+                count_add(counters[chunk->first + from + i], read[i]);
+    }
+    return ST_OK;
+}
+
 /* Sums each counter over the threads' chunks. Counters beyond the file (its disk was full) are 0.
  */
-static void sum_counters(const LiveReader *reader, LiveData *out)
+static Status sum_counters(const LiveReader *reader, LiveData *out, Error *err)
 {
     uint64_t most = counters_wanted(reader, out, counters_in_chunks(reader));
     uint64_t *counters = arena_many(reader->arena, uint64_t, most);
-    for (uint32_t i = 0; i < reader->header.n_chunks; i++) {
-        const LiveChunk *chunk = &reader->chunks[i];
-        uint64_t n = chunk->size / sizeof(uint64_t);
-        const uint8_t *at = reader->file.data + chunk->offset;
-        for (uint64_t j = 0; chunk->kind == LIVE_COUNTERS && j < n && chunk->first < most - j; j++)
-            counters[chunk->first + j] =
-                count_add(counters[chunk->first + j], load_u64(at + j * sizeof(uint64_t)));
-    }
+    for (uint32_t i = 0; i < reader->header.n_chunks; i++)
+        if (reader->chunks[i].kind == LIVE_COUNTERS)
+            TRY(add_chunk(reader, &reader->chunks[i], counters, most, err));
     for (uint32_t i = out->n_sums; i-- > 0;)
         if (out->sums[i].to < most && out->sums[i].from < most)
             counters[out->sums[i].to] =
                 count_add(counters[out->sums[i].to], counters[out->sums[i].from]);
     out->counters = counters;
     out->n_counters = (uint32_t)most;
+    return ST_OK;
 }
 
 static Status check_sums(const LiveData *live, Error *err)
@@ -239,31 +287,31 @@ static Status check_edges(const LiveData *live, Error *err)
     return ST_OK;
 }
 
-Status profile_parse_live(Arena *arena, const char *path, Bytes file, LiveData *out, Error *err)
+static Status read_live(LiveReader *reader, LiveData *out, Error *err)
 {
-    LiveReader reader = { .arena = arena, .path = path, .file = file };
-    TRY(read_header(&reader, err));
-    TRY(read_directory(&reader, err));
-    const LiveHeader *header = &reader.header;
-    *out = (LiveData){ .path = path, .header = *header };
+    TRY(read_header(reader, err));
+    TRY(read_directory(reader, err));
+    const LiveHeader *header = &reader->header;
+    *out = (LiveData){ .path = reader->path, .header = *header };
     const void *maps;
     const void *blocks;
     const void *edges;
     const void *sums;
     const void *texts;
     const void *values;
-    TRY(read_records(&reader, LIVE_MAPS, "maps", header->n_maps, sizeof(LiveMap), &maps, err));
-    TRY(read_records(&reader, LIVE_BLOCKS, "blocks", header->n_blocks, sizeof(LiveBlock), &blocks,
+    TRY(read_records(reader, LIVE_MAPS, "maps", header->n_maps, sizeof(LiveMap), &maps, err));
+    TRY(read_records(reader, LIVE_BLOCKS, "blocks", header->n_blocks, sizeof(LiveBlock), &blocks,
                      err));
-    TRY(read_records(&reader, LIVE_EDGES, "edges", header->n_edges, sizeof(LiveEdge), &edges, err));
-    TRY(read_records(&reader, LIVE_SUMS, "sums", header->n_sums, sizeof(LiveSum), &sums, err));
-    TRY(read_records(&reader, LIVE_TEXTS, "texts", header->n_texts, sizeof(LiveText), &texts, err));
-    TRY(read_records(&reader, LIVE_VALUES, "values", header->n_values, sizeof(LiveValue), &values,
+    TRY(read_records(reader, LIVE_EDGES, "edges", header->n_edges, sizeof(LiveEdge), &edges, err));
+    TRY(read_records(reader, LIVE_SUMS, "sums", header->n_sums, sizeof(LiveSum), &sums, err));
+    TRY(read_records(reader, LIVE_TEXTS, "texts", header->n_texts, sizeof(LiveText), &texts, err));
+    TRY(read_records(reader, LIVE_VALUES, "values", header->n_values, sizeof(LiveValue), &values,
                      err));
     if (header->n_maps >= LIVE_NO_MAP || header->n_blocks > UINT32_MAX ||
         header->n_edges > UINT32_MAX || header->n_sums > UINT32_MAX ||
         header->n_texts > UINT32_MAX || header->n_values > UINT32_MAX)
-        return FAIL(err, ST_BAD_INPUT, ((Place){ path, "header", 0 }), "more records than 32 bits");
+        return FAIL(err, ST_BAD_INPUT, ((Place){ reader->path, "header", 0 }),
+                    "more records than 32 bits");
     out->maps = maps;
     out->n_maps = (uint32_t)header->n_maps;
     out->blocks = blocks;
@@ -277,10 +325,25 @@ Status profile_parse_live(Arena *arena, const char *path, Bytes file, LiveData *
     out->values = values;
     out->n_values = (uint32_t)header->n_values;
     TRY(check_sums(out, err));
-    sum_counters(&reader, out);
+    TRY(sum_counters(reader, out, err));
     TRY(check_maps(out, err));
     TRY(check_texts(out, err));
     TRY(check_values(out, err));
     TRY(check_blocks(out, err));
     return check_edges(out, err);
+}
+
+Status profile_parse_live(Arena *arena, const char *path, Bytes file, LiveData *out, Error *err)
+{
+    LiveReader reader = { .arena = arena, .path = path, .fd = -1 };
+    reader.bytes = file.data;
+    reader.size = file.len;
+    return read_live(&reader, out, err);
+}
+
+Status profile_load_live(Arena *arena, const char *path, int fd, uint64_t size, LiveData *out,
+                         Error *err)
+{
+    LiveReader reader = { .arena = arena, .path = path, .fd = fd, .size = size };
+    return read_live(&reader, out, err);
 }

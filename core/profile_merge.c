@@ -10,6 +10,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "core/profile_parts.h"
+#include "core/sort.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -31,11 +32,21 @@ typedef struct Merge {
     size_t n_modules, modules_cap;
 } Merge;
 
-uint32_t profile_sum_edges(ProfileEdge *edges, uint32_t n, int (*order)(const void *, const void *))
+static uint64_t edge_from(const void *edge)
+{
+    return ((const ProfileEdge *)edge)->from.v;
+}
+
+static uint64_t edge_to(const void *edge)
+{
+    return ((const ProfileEdge *)edge)->to.v;
+}
+
+static uint32_t sum_sorted(ProfileEdge *edges, uint32_t n, SortKey *key, SortOrder *order)
 {
     if (n == 0)
         return 0;
-    qsort(edges, n, sizeof *edges, order);
+    sort_records(edges, n, sizeof *edges, key, order);
     uint32_t kept = 0;
     for (uint32_t i = 1; i < n; i++) {
         if (order(&edges[kept], &edges[i]) == 0)
@@ -44,6 +55,16 @@ uint32_t profile_sum_edges(ProfileEdge *edges, uint32_t n, int (*order)(const vo
             edges[++kept] = edges[i];
     }
     return kept + 1;
+}
+
+uint32_t profile_sum_edges(ProfileEdge *edges, uint32_t n)
+{
+    return sum_sorted(edges, n, edge_from, profile_edge_order);
+}
+
+uint32_t profile_sum_entries(ProfileEdge *entries, uint32_t n)
+{
+    return sum_sorted(entries, n, edge_to, profile_entry_order);
 }
 
 static bool same_module(const MergeModule *into, const ProfileModule *module)
@@ -240,8 +261,8 @@ static void merge_edges(const Merge *merge, const MergeModule *from, const Woven
         n_entries += part->n_entries;
     }
     rehome_falls(woven, from->index, out->edges, n);
-    out->n_edges = profile_sum_edges(out->edges, (uint32_t)n, profile_edge_order);
-    out->n_entries = profile_sum_edges(out->entries, (uint32_t)n_entries, profile_entry_order);
+    out->n_edges = profile_sum_edges(out->edges, (uint32_t)n);
+    out->n_entries = profile_sum_entries(out->entries, (uint32_t)n_entries);
 }
 
 static int order_pages(const void *left, const void *right)

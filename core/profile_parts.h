@@ -13,6 +13,8 @@
  *   profile_sum.c    sums of many files in little memory
  *   profile_images.c the files that were mapped, opened once
  *   profile_weave.c  overlapping runs → blocks that do not overlap
+ *   profile_sizes.c  how long the instructions of a run are
+ *   profile_samples.c    what burst mode counted → estimates of executions
  *   profile_build.c  runs and counters of one process → blocks and edges
  *   profile_merge.c  sums
  *   profile_values.c observed values
@@ -75,9 +77,9 @@ typedef struct Woven {
 void profile_weave(Arena *arena, Run *runs, size_t n, uint64_t *leaders, size_t n_leaders,
                    bool split_counts, Woven *out);
 
-/* Sorts edges and sums those that are equal but for the count; the new number. */
-uint32_t profile_sum_edges(ProfileEdge *edges, uint32_t n,
-                           int (*order)(const void *, const void *));
+/* Sorts edges, or entries, and sums those that are equal but for the count; the new number. */
+uint32_t profile_sum_edges(ProfileEdge *edges, uint32_t n);
+uint32_t profile_sum_entries(ProfileEdge *entries, uint32_t n);
 
 /* The orders of ProfileModule.values and of ProfileValue.top, for qsort. */
 int profile_value_order(const void *left, const void *right);
@@ -125,8 +127,27 @@ static inline uint64_t live_count(const LiveData *live, uint64_t id)
     return id < live->n_counters ? live->counters[id] : 0;
 }
 
+/* Executions of the run; and whether it has any counter that is not zero. */
+static inline uint64_t live_run_count(const LiveData *live, const LiveBlock *block, bool *used)
+{
+    uint64_t first = live_count(live, block->counter);
+    uint64_t second = 0;
+    if (block->end == LIVE_END_COND || block->end == LIVE_END_CALL ||
+        block->end == LIVE_END_CALL_IND || block->end == LIVE_END_SYSCALL)
+        second = live_count(live, (uint64_t)block->counter + 1);
+    *used = first != 0 || second != 0;
+    return block->end == LIVE_END_COND ? count_add(first, second) : first;
+}
+
+/* Estimates in place of samples; `live` itself where nothing can be said. */
+const LiveData *profile_scale_samples(Arena *arena, const LiveData *live);
+ProfileBursts profile_bursts(const LiveHeader *header);
+
 MUST_CHECK Status profile_parse_live(Arena *arena, const char *path, Bytes file, LiveData *out,
                                      Error *err);
+/* The same from an open file of `size` bytes, which it does not read as a whole. */
+MUST_CHECK Status profile_load_live(Arena *arena, const char *path, int fd, uint64_t size,
+                                    LiveData *out, Error *err);
 
 /* Files that code was mapped from; one set serves all processes of a run. */
 typedef struct Images Images;
@@ -145,8 +166,17 @@ typedef struct MapSource {
     const char *remark; /* why the file was not used; NULL */
 } MapSource;
 
-/* `remark` is in the arena of images_new. */
-void images_find(Images *images, const LiveMap *map, MapSource *out);
+/* whole: relocations of the file are wanted. `remark` is in the arena of images_new. */
+void images_find(Images *images, const LiveMap *map, bool whole, MapSource *out);
+
+/* Instruction sizes of runs that come in order of their starts. */
+typedef struct RunSizes {
+    Arena *arena; /* of the sizes */
+    Run last;     /* whose sizes were found; all 0: none yet */
+} RunSizes;
+
+/* Those of a run, from the bytes of its file; NULL when those are not what was executed. */
+const uint8_t *profile_run_sizes(RunSizes *sizes, const MapSource *source, const Run *run);
 
 /* Blocks and edges of one process. */
 MUST_CHECK Status profile_build(Arena *arena, const LiveData *live, Images *images,
@@ -213,8 +243,8 @@ MUST_CHECK Status profile_add_siblings(Arena *arena, const char *path, const Pro
                                        Images *images, bool only_ended, LivePaths *used,
                                        const Profile **out, Error *err);
 
-/* A file with none of those beside it; `name` is for messages. What it takes besides the result,
- * the file's bytes first of all, is freed. */
+/* A file with none of those beside it; `name` is for messages. What it takes besides the result is
+ * freed. */
 MUST_CHECK Status profile_read_path(Arena *arena, const char *path, const char *name,
                                     Images *images, const Profile **out, Error *err);
 

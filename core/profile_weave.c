@@ -8,8 +8,11 @@
  * Every run is taken apart into its instructions, the counts are summed per instruction, and blocks
  * are formed again between leaders. This is a table of instructions: simpler than cutting
  * intervals, and right also where two decodings of the same bytes interleave (a jump behind a lock
- * prefix). Where no run goes on, nothing is shared with what follows: so a stretch of runs is woven
- * at a time, and the table stays small. Used for live runs and for sums of profiles.
+ * prefix). Runs come in order of their starts, so the table is laid out in order, too: what a run
+ * shares with the ones before it is found beside its start, the rest goes to the end of the table,
+ * and only instructions that begin inside others are strays, put in their places afterwards. Where
+ * no run goes on, nothing is shared with what follows: so a stretch of runs is woven at a time, and
+ * the table stays small. Used for live runs and for sums of profiles.
  *
  * A run whose bytes could not be read has no instruction sizes. It is taken apart at every address
  * that another run begins or ends with. Of one process, the instructions in it that are not
@@ -18,6 +21,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "core/profile_parts.h"
+#include "core/sort.h"
 
 #include <stdlib.h>
 
@@ -33,22 +37,21 @@ typedef struct Piece {
     bool sized; /* its size is that of one instruction */
 } Piece;
 
+typedef struct Pieces {
+    Piece *items;
+    size_t n, cap;
+} Pieces;
+
 typedef struct Weave {
     Arena *arena;   /* of the result */
     Arena *scratch; /* of pieces and cuts */
-    Piece *pieces;  /* sorted by addr */
-    size_t n, cap;
+    Pieces pieces;  /* sorted by addr */
+    Pieces strays;  /* found where pieces already went on; in no order, at no address of `pieces` */
+    size_t first;   /* of the pieces from which on the next run may share some */
     uint64_t *cuts; /* sorted: where runs without sizes are taken apart */
     size_t n_cuts, cuts_cap;
     size_t blocks_cap, falls_cap;
 } Weave;
-
-static int order_u64(const void *left, const void *right)
-{
-    uint64_t a = *(const uint64_t *)left;
-    uint64_t b = *(const uint64_t *)right;
-    return (a > b) - (a < b);
-}
 
 static int order_pieces(const void *left, const void *right)
 {
@@ -70,13 +73,17 @@ static int order_runs(const void *left, const void *right)
     return (a->size > b->size) - (a->size < b->size);
 }
 
-static Piece *add_piece(Weave *weave, uint64_t addr, uint32_t size)
+static uint64_t run_start(const void *run)
 {
-    weave->pieces =
-        arena_grow(weave->scratch, weave->pieces, &weave->cap, weave->n + 1, sizeof *weave->pieces);
-    Piece *piece = &weave->pieces[weave->n++];
-    *piece = (Piece){ .addr = addr, .size = size };
-    return piece;
+    return ((const Run *)run)->start;
+}
+
+static Piece *add_piece(Weave *weave, Pieces *pieces, const Piece *piece)
+{
+    pieces->items =
+        arena_grow(weave->scratch, pieces->items, &pieces->cap, pieces->n + 1, sizeof *piece);
+    pieces->items[pieces->n] = *piece;
+    return &pieces->items[pieces->n++];
 }
 
 static void add_cut(Weave *weave, uint64_t addr)
@@ -100,14 +107,16 @@ static size_t lower_bound(const uint64_t *values, size_t n, uint64_t value)
     return low;
 }
 
-static void collect_cuts(Weave *weave, const Run *runs, size_t n, const uint64_t *leaders,
+/* False: every run has sizes, and nothing is to be cut. */
+static bool collect_cuts(Weave *weave, const Run *runs, size_t n, const uint64_t *leaders,
                          size_t n_leaders)
 {
     bool any = false;
+    weave->n_cuts = 0;
     for (size_t i = 0; i < n && !any; i++)
         any = runs[i].sizes == NULL;
     if (!any)
-        return;
+        return false;
     for (size_t i = 0; i < n; i++) {
         add_cut(weave, runs[i].start);
         add_cut(weave, runs[i].start + runs[i].last);
@@ -115,18 +124,59 @@ static void collect_cuts(Weave *weave, const Run *runs, size_t n, const uint64_t
     }
     for (size_t i = 0; i < n_leaders; i++)
         add_cut(weave, leaders[i]);
-    qsort(weave->cuts, weave->n_cuts, sizeof *weave->cuts, order_u64);
+    sort_numbers(weave->cuts, weave->n_cuts);
+    return true;
 }
 
+/* One piece for an address that two were found at. */
+static void unite_pieces(Piece *kept, const Piece *other)
+{
+    if (order_pieces(other, kept) < 0) {
+        kept->size = other->size;
+        kept->n_insns = other->n_insns;
+        kept->sized = other->sized;
+    }
+    kept->count = count_add(kept->count, other->count);
+    kept->passes = count_add(kept->passes, other->passes);
+    kept->ends = kept->ends || other->ends;
+}
+
+/* `from`: of the pieces that the run's next one may be; moved on. */
+static void lay_piece(Weave *weave, size_t *from, const Piece *piece)
+{
+    Pieces *pieces = &weave->pieces;
+    while (*from < pieces->n && pieces->items[*from].addr < piece->addr)
+        ++*from;
+    if (*from == pieces->n)
+        add_piece(weave, pieces, piece);
+    else if (pieces->items[*from].addr == piece->addr)
+        unite_pieces(&pieces->items[*from], piece);
+    else
+        add_piece(weave, &weave->strays, piece);
+}
+
+static void count_piece(Piece *piece, const Run *run, bool last)
+{
+    piece->count = count_add(piece->count, run->count);
+    if (!last || run->falls)
+        piece->passes = count_add(piece->passes, run->count);
+    else if (run->ends)
+        piece->ends = true;
+}
+
+/* Pieces of a run with sizes are counted at once, those of others when all are there. */
 static void take_apart(Weave *weave, const Run *run)
 {
     uint64_t at = run->start;
     uint64_t end = run->start + run->size;
+    while (weave->first < weave->pieces.n && weave->pieces.items[weave->first].addr < at)
+        weave->first++;
+    size_t from = weave->first;
     if (run->sizes != NULL) {
         for (uint32_t i = 0; i < run->n_insns; i++) {
-            Piece *piece = add_piece(weave, at, run->sizes[i]);
-            piece->n_insns = 1;
-            piece->sized = true;
+            Piece piece = { .addr = at, .size = run->sizes[i], .n_insns = 1, .sized = true };
+            count_piece(&piece, run, i + 1 == run->n_insns);
+            lay_piece(weave, &from, &piece);
             at += run->sizes[i];
         }
         return;
@@ -136,32 +186,47 @@ static void take_apart(Weave *weave, const Run *run)
         while (cut < weave->n_cuts && weave->cuts[cut] <= at)
             cut++;
         uint64_t next = cut < weave->n_cuts && weave->cuts[cut] < end ? weave->cuts[cut] : end;
-        add_piece(weave, at, (uint32_t)(next - at));
+        lay_piece(weave, &from, &(Piece){ .addr = at, .size = (uint32_t)(next - at) });
         at = next;
     }
 }
 
-/* Sorts the pieces and keeps one for each address. */
-static void unite_pieces(Weave *weave)
+/* Puts the strays among the pieces, from behind: none is at the address of a piece. */
+static void settle_strays(Weave *weave)
 {
-    if (weave->n == 0)
+    Pieces *strays = &weave->strays;
+    Pieces *pieces = &weave->pieces;
+    size_t n = 0;
+    if (strays->n == 0)
         return;
-    qsort(weave->pieces, weave->n, sizeof *weave->pieces, order_pieces);
-    size_t kept = 1;
-    for (size_t i = 1; i < weave->n; i++)
-        if (weave->pieces[i].addr != weave->pieces[kept - 1].addr)
-            weave->pieces[kept++] = weave->pieces[i];
-    weave->n = kept;
+    qsort(strays->items, strays->n, sizeof *strays->items, order_pieces);
+    for (size_t i = 1; i < strays->n; i++) {
+        if (strays->items[n].addr == strays->items[i].addr)
+            unite_pieces(&strays->items[n], &strays->items[i]);
+        else
+            strays->items[++n] = strays->items[i];
+    }
+    n++;
+    size_t left = pieces->n;
+    pieces->items = arena_grow(weave->scratch, pieces->items, &pieces->cap, pieces->n + n,
+                               sizeof *pieces->items);
+    for (pieces->n += n; n > 0;) {
+        bool stray = left == 0 || pieces->items[left - 1].addr < strays->items[n - 1].addr;
+        pieces->items[left + n - 1] = stray ? strays->items[n - 1] : pieces->items[left - 1];
+        n -= stray;
+        left -= !stray;
+    }
+    strays->n = 0;
 }
 
-/* The piece at exactly `addr`, or the first after it; weave->n: none. */
+/* The piece at exactly `addr`, or the first after it; weave->pieces.n: none. */
 static size_t find_piece(const Weave *weave, uint64_t addr)
 {
     size_t low = 0;
-    size_t high = weave->n;
+    size_t high = weave->pieces.n;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (weave->pieces[middle].addr < addr)
+        if (weave->pieces.items[middle].addr < addr)
             low = middle + 1;
         else
             high = middle;
@@ -172,9 +237,11 @@ static size_t find_piece(const Weave *weave, uint64_t addr)
 /* The piece at exactly `addr`, at or after index `from`; NULL: none. */
 static Piece *piece_at(const Weave *weave, size_t from, uint64_t addr)
 {
-    while (from < weave->n && weave->pieces[from].addr < addr)
+    while (from < weave->pieces.n && weave->pieces.items[from].addr < addr)
         from++;
-    return from < weave->n && weave->pieces[from].addr == addr ? &weave->pieces[from] : NULL;
+    return from < weave->pieces.n && weave->pieces.items[from].addr == addr
+               ? &weave->pieces.items[from]
+               : NULL;
 }
 
 /* Gives the pieces of a run without sizes their numbers of instructions. Runs that begin later come
@@ -184,10 +251,10 @@ static void number_pieces(Weave *weave, const Run *run)
     uint64_t end = run->start + run->size;
     uint32_t known = 0;
     size_t first = find_piece(weave, run->start);
-    for (size_t i = first; i < weave->n && weave->pieces[i].addr < end; i++) {
-        if (weave->pieces[i].n_insns == 0)
-            weave->pieces[i].n_insns = 1;
-        known += weave->pieces[i].n_insns;
+    for (size_t i = first; i < weave->pieces.n && weave->pieces.items[i].addr < end; i++) {
+        if (weave->pieces.items[i].n_insns == 0)
+            weave->pieces.items[i].n_insns = 1;
+        known += weave->pieces.items[i].n_insns;
     }
     Piece *piece = piece_at(weave, first, run->start);
     if (piece != NULL && !piece->sized && piece->n_insns == 1 && known < run->n_insns) {
@@ -201,9 +268,10 @@ static void number_pieces(Weave *weave, const Run *run)
  * and on the runs that are it, and sums of sums are sums. */
 static void number_whole(Weave *weave, const Run *runs, size_t n)
 {
-    for (size_t i = 0; i < weave->n; i++)
-        if (!weave->pieces[i].sized)
-            weave->pieces[i].n_insns = (weave->pieces[i].size + INSN_SIZE_MAX - 1) / INSN_SIZE_MAX;
+    for (size_t i = 0; i < weave->pieces.n; i++)
+        if (!weave->pieces.items[i].sized)
+            weave->pieces.items[i].n_insns =
+                (weave->pieces.items[i].size + INSN_SIZE_MAX - 1) / INSN_SIZE_MAX;
     for (size_t i = 0; i < n; i++) {
         Piece *piece = piece_at(weave, find_piece(weave, runs[i].start), runs[i].start);
         if (piece != NULL && !piece->sized && piece->size == runs[i].size &&
@@ -212,50 +280,51 @@ static void number_whole(Weave *weave, const Run *runs, size_t n)
     }
 }
 
-static void count_piece(Piece *piece, const Run *run, bool last)
-{
-    piece->count = count_add(piece->count, run->count);
-    if (!last || run->falls)
-        piece->passes = count_add(piece->passes, run->count);
-    else if (run->ends)
-        piece->ends = true;
-}
-
+/* Of a run without sizes: all that lies in it. */
 static void count_run(Weave *weave, const Run *run)
 {
-    uint64_t at = run->start;
     uint64_t end = run->start + run->size;
-    size_t from = find_piece(weave, at);
-    if (run->sizes == NULL) {
-        for (; from < weave->n && weave->pieces[from].addr < end; from++)
-            count_piece(&weave->pieces[from], run,
-                        from + 1 == weave->n || weave->pieces[from + 1].addr >= end);
-        return;
-    }
-    for (uint32_t i = 0; i < run->n_insns; i++) {
-        Piece *piece = piece_at(weave, from, at);
-        if (NEVER(piece == NULL))
-            return;
-        count_piece(piece, run, i + 1 == run->n_insns);
-        from = (size_t)(piece - weave->pieces);
-        at += run->sizes[i];
+    for (size_t i = find_piece(weave, run->start);
+         i < weave->pieces.n && weave->pieces.items[i].addr < end; i++)
+        count_piece(&weave->pieces.items[i], run,
+                    i + 1 == weave->pieces.n || weave->pieces.items[i + 1].addr >= end);
+}
+
+static void count_unsized(Weave *weave, const Run *runs, size_t n, bool split_counts)
+{
+    if (!split_counts)
+        number_whole(weave, runs, n);
+    for (size_t i = n; i-- > 0;) {
+        if (runs[i].sizes != NULL)
+            continue;
+        if (split_counts)
+            number_pieces(weave, &runs[i]);
+        count_run(weave, &runs[i]);
     }
 }
 
-static void mark_leader(Weave *weave, uint64_t addr)
+static void mark_leaders(Weave *weave, const uint64_t *leaders, size_t n)
 {
-    Piece *piece = piece_at(weave, find_piece(weave, addr), addr);
-    if (piece != NULL)
-        piece->leader = true;
+    size_t at = 0;
+    for (size_t i = 0; i < n; i++) {
+        while (at < weave->pieces.n && weave->pieces.items[at].addr < leaders[i])
+            at++;
+        if (at < weave->pieces.n && weave->pieces.items[at].addr == leaders[i])
+            weave->pieces.items[at].leader = true;
+    }
 }
 
 /* Where an instruction runs into the next one, two paths meet behind it. */
 static void mark_straddlers(Weave *weave)
 {
-    for (size_t i = 0; i + 1 < weave->n; i++) {
-        const Piece *piece = &weave->pieces[i];
-        if (piece->addr + piece->size > piece[1].addr)
-            mark_leader(weave, piece->addr + piece->size);
+    for (size_t i = 0; i + 1 < weave->pieces.n; i++) {
+        const Piece *piece = &weave->pieces.items[i];
+        if (piece->addr + piece->size <= piece[1].addr)
+            continue;
+        uint64_t behind = piece->addr + piece->size;
+        Piece *meeting = piece_at(weave, find_piece(weave, behind), behind);
+        if (meeting != NULL)
+            meeting->leader = true;
     }
 }
 
@@ -268,18 +337,18 @@ static bool begins_block(const Piece *piece, bool split_counts)
 /* `sizes`: room for one byte a piece, by index. */
 static ProfileBlock make_block(const Weave *weave, size_t from, size_t end, uint8_t *sizes)
 {
-    const Piece *last = &weave->pieces[end - 1];
+    const Piece *last = &weave->pieces.items[end - 1];
     uint64_t stop = last->addr + last->size;
-    if (end < weave->n && weave->pieces[end].addr < stop)
-        stop = weave->pieces[end].addr;
-    ProfileBlock block = { .start = vaddr(weave->pieces[from].addr),
-                           .size = (uint32_t)(stop - weave->pieces[from].addr),
-                           .count = weave->pieces[from].count };
+    if (end < weave->pieces.n && weave->pieces.items[end].addr < stop)
+        stop = weave->pieces.items[end].addr;
+    ProfileBlock block = { .start = vaddr(weave->pieces.items[from].addr),
+                           .size = (uint32_t)(stop - weave->pieces.items[from].addr),
+                           .count = weave->pieces.items[from].count };
     bool sized = true;
     for (size_t i = from; i < end; i++) {
-        block.n_insns += weave->pieces[i].n_insns;
-        sized = sized && weave->pieces[i].sized;
-        sizes[i] = (uint8_t)weave->pieces[i].size;
+        block.n_insns += weave->pieces.items[i].n_insns;
+        sized = sized && weave->pieces.items[i].sized;
+        sizes[i] = (uint8_t)weave->pieces.items[i].size;
     }
     if (sized)
         block.insn_sizes = sizes + from;
@@ -290,15 +359,15 @@ static ProfileBlock make_block(const Weave *weave, size_t from, size_t end, uint
 
 static void form_blocks(Weave *weave, bool split_counts, Woven *out)
 {
-    uint8_t *sizes = arena_many(weave->arena, uint8_t, weave->n);
-    for (size_t from = 0, end; from < weave->n; from = end) {
-        for (end = from + 1; end < weave->n; end++)
-            if (begins_block(&weave->pieces[end], split_counts))
+    uint8_t *sizes = arena_many(weave->arena, uint8_t, weave->pieces.n);
+    for (size_t from = 0, end; from < weave->pieces.n; from = end) {
+        for (end = from + 1; end < weave->pieces.n; end++)
+            if (begins_block(&weave->pieces.items[end], split_counts))
                 break;
         out->blocks = arena_grow(weave->arena, out->blocks, &weave->blocks_cap, out->n_blocks + 1,
                                  sizeof *out->blocks);
         out->blocks[out->n_blocks++] = make_block(weave, from, end, sizes);
-        const Piece *last = &weave->pieces[end - 1];
+        const Piece *last = &weave->pieces.items[end - 1];
         if (last->passes == 0)
             continue;
         out->falls = arena_grow(weave->arena, out->falls, &weave->falls_cap, out->n_falls + 1,
@@ -316,23 +385,14 @@ static void form_blocks(Weave *weave, bool split_counts, Woven *out)
 static void weave_stretch(Weave *weave, const Run *runs, size_t n, const uint64_t *leaders,
                           size_t n_leaders, bool split_counts, Woven *out)
 {
-    arena_reset(weave->scratch);
-    weave->pieces = NULL;
-    weave->cuts = NULL;
-    weave->n = weave->cap = weave->n_cuts = weave->cuts_cap = 0;
-    collect_cuts(weave, runs, n, leaders, n_leaders);
+    weave->pieces.n = weave->first = 0;
+    bool cut = collect_cuts(weave, runs, n, leaders, n_leaders);
     for (size_t i = 0; i < n; i++)
         take_apart(weave, &runs[i]);
-    unite_pieces(weave);
-    if (!split_counts)
-        number_whole(weave, runs, n);
-    for (size_t i = n; split_counts && i-- > 0;)
-        if (runs[i].sizes == NULL)
-            number_pieces(weave, &runs[i]);
-    for (size_t i = 0; i < n; i++)
-        count_run(weave, &runs[i]);
-    for (size_t i = 0; i < n_leaders; i++)
-        mark_leader(weave, leaders[i]);
+    settle_strays(weave);
+    if (cut)
+        count_unsized(weave, runs, n, split_counts);
+    mark_leaders(weave, leaders, n_leaders);
     mark_straddlers(weave);
     form_blocks(weave, split_counts, out);
 }
@@ -341,7 +401,7 @@ static void weave_stretch(Weave *weave, const Run *runs, size_t n, const uint64_
  * touches; *end: where they end. */
 static size_t find_stretch(const Run *runs, size_t n, uint64_t *end)
 {
-    enum { STRETCH = 4096 };
+    enum { STRETCH = 512 };
     *end = runs[0].start + runs[0].size;
     for (size_t i = 1; i < n; i++) {
         if (i >= STRETCH && runs[i].start > *end)
@@ -359,9 +419,8 @@ void profile_weave(Arena *arena, Run *runs, size_t n, uint64_t *leaders, size_t 
     if (n == 0)
         return;
     Weave weave = { .arena = arena, .scratch = arena_new() };
-    qsort(runs, n, sizeof *runs, order_runs);
-    if (n_leaders > 1)
-        qsort(leaders, n_leaders, sizeof *leaders, order_u64);
+    sort_records(runs, n, sizeof *runs, run_start, order_runs);
+    sort_numbers(leaders, n_leaders);
     size_t leader = 0;
     for (size_t from = 0, size; from < n; from += size) {
         uint64_t end;

@@ -215,7 +215,7 @@ static void random_edges(Arena *arena, uint64_t *state, ProfileModule *module, u
                                           .kind = (uint8_t)below(state, EDGE_KINDS),
                                           .count = below(state, 100) };
     }
-    module->n_edges = profile_sum_edges(module->edges, module->n_blocks, profile_edge_order);
+    module->n_edges = profile_sum_edges(module->edges, module->n_blocks);
 }
 
 /* Few values, so that nothing has to be left out of a sum (test_values.c has what does). */
