@@ -54,16 +54,18 @@ static uint16_t moved_by(const GuestInsn *insn)
     }
 }
 
-const GuestInsn *again_find(const Path *path, uint32_t i)
+const GuestInsn *again_find(const Path *path, uint32_t *i, uint32_t *k)
 {
     uint16_t written = 0;
-    for (uint32_t block = i + 1; block-- > 0;) {
+    for (uint32_t block = *i + 1; block-- > 0;) {
         const PathBlock *at = &path->block[block];
-        for (uint32_t k = at->n; k-- > 0;) {
-            const GuestInsn *insn = &at->insn[k];
+        for (uint32_t insn_at = at->n; insn_at-- > 0;) {
+            const GuestInsn *insn = &at->insn[insn_at];
             if ((insn->flags_out & RFLAGS_ARITH) != 0) {
                 bool whole = (insn->flags_out & RFLAGS_ARITH) == RFLAGS_ARITH;
                 bool again = whole && (is_compare(insn) || is_logic(insn));
+                *i = block;
+                *k = insn_at;
                 return again && (registers_of(insn) & written) == 0 ? insn : NULL;
             }
             written |= insn->written | moved_by(insn);
@@ -72,10 +74,17 @@ const GuestInsn *again_find(const Path *path, uint32_t i)
     return NULL;
 }
 
-void again_emit(Code *code, const GuestInsn *insn)
+Again again_with(const GuestInsn *insn, uint32_t at)
 {
     if (is_compare(insn))
-        emit_bytes(code, insn->bytes, insn->size);
-    else
-        emit_test(code, insn->bits == 64, insn->a / 8);
+        return (Again){ .at = (uint16_t)at, .size = insn->size };
+    return (Again){ .tested = (uint8_t)(1 + insn->a / 8 * 2 + (insn->bits == 64 ? 1 : 0)) };
+}
+
+void again_emit(Code *code, const uint8_t *start, Again again)
+{
+    if (again.size != 0)
+        emit_bytes(code, start + again.at, again.size);
+    else if (again.tested != 0)
+        emit_test(code, (again.tested - 1) % 2 != 0, (again.tested - 1u) / 2);
 }

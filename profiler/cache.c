@@ -191,7 +191,7 @@ static bool has_beside(uint64_t near)
 }
 
 /* `wanted`: code far from all there is puts up with another one's room rather than emptying it. */
-static CacheArena *take_arena(uint64_t near, CacheArena *wanted)
+static CacheArena *take_arena(uint64_t near, bool final, CacheArena *wanted)
 {
     uint32_t taken = collect_left();
     if (taken >= most_arenas() && wanted != NULL && !has_beside(near))
@@ -213,11 +213,26 @@ static CacheArena *take_arena(uint64_t near, CacheArena *wanted)
     arena->hot_at = arena->start;
     arena->cold_at = arena->cold_start;
     arena->birth = births++;
+    arena->final = final;
     arena->state = ARENA_USED;
     return arena;
 }
 
 /* ---- room ---- */
+
+typedef struct RoomRequest {
+    ArenaState state;
+    uint64_t near;
+    size_t hot, cold;
+    bool final; /* hot != 0: for a final trace */
+} RoomRequest;
+
+/* Of the hot part: for stubs of ways that are taken when no trace finds room any more. */
+static size_t kept_for_stubs(const CacheArena *arena)
+{
+    enum { PART = 12 };
+    return (size_t)(arena->cold_start - arena->start) / PART;
+}
 
 static bool has_room(const CacheArena *arena, uint64_t near, size_t hot, size_t cold)
 {
@@ -226,13 +241,15 @@ static bool has_room(const CacheArena *arena, uint64_t near, size_t hot, size_t 
            (size_t)(arena->end - arena->cold_at) >= cold + CELL;
 }
 
-static CacheArena *find_room(ArenaState state, uint64_t near, size_t hot, size_t cold)
+static CacheArena *find_room(const RoomRequest *asked)
 {
     CacheArena *newest = NULL;
     for (uint32_t i = 0; i < n_arenas; i++) {
         CacheArena *arena = &arenas[i];
-        if (arena->state == state && (newest == NULL || arena->birth > newest->birth) &&
-            has_room(arena, near, hot, cold))
+        size_t kept = asked->hot != 0 ? kept_for_stubs(arena) : 0;
+        if (arena->state == asked->state && (newest == NULL || arena->birth > newest->birth) &&
+            (asked->hot == 0 || arena->final == asked->final) &&
+            has_room(arena, asked->near, asked->hot + kept, asked->cold))
             newest = arena;
     }
     return newest;
@@ -247,13 +264,26 @@ static void set_room(CacheArena *arena, CacheRoom *room)
                          { (uint8_t *)cold_at, arena->end } };
 }
 
-bool cache_room(uint64_t near, size_t hot, size_t cold, CacheRoom *room)
+bool cache_room(uint64_t near, size_t hot, size_t cold, bool final, CacheRoom *room)
 {
+    enum { ENOUGH = 4 }; /* arenas, for some of them to be for final traces alone */
+    RoomRequest asked = { ARENA_USED, near, hot, cold, final && most_arenas() >= ENOUGH };
     is_short = false;
-    CacheArena *arena = find_room(ARENA_USED, near, hot, cold);
+    CacheArena *arena = find_room(&asked);
+    if (arena == NULL) {
+        asked.near = ANYWHERE;
+        arena = take_arena(near, asked.final, find_room(&asked));
+    }
     if (arena == NULL)
-        arena = take_arena(near, find_room(ARENA_USED, ANYWHERE, hot, cold));
-    if (arena == NULL)
+        return false;
+    set_room(arena, room);
+    return true;
+}
+
+bool cache_room_beside(const uint8_t *code, size_t hot, size_t cold, CacheRoom *room)
+{
+    CacheArena *arena = cache_arena_at((uint64_t)code);
+    if (arena == NULL || arena->state != ARENA_USED || !has_room(arena, ANYWHERE, hot, cold))
         return false;
     set_room(arena, room);
     return true;
@@ -261,7 +291,7 @@ bool cache_room(uint64_t near, size_t hot, size_t cold, CacheRoom *room)
 
 bool cache_door_room(uint64_t near, size_t size, CacheRoom *room)
 {
-    CacheArena *arena = find_room(ARENA_DOORS, near, 0, size);
+    CacheArena *arena = find_room(&(RoomRequest){ ARENA_DOORS, near, 0, size, false });
     if (arena == NULL) {
         arena = new_place(near, DOOR_ARENA);
         if (arena == NULL)

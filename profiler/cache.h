@@ -32,7 +32,8 @@ typedef struct CacheArena {
     volatile uint32_t n_traces;
     uint32_t capacity;
     ArenaState state;
-    uint32_t birth;            /* when it began to be filled: the smallest is the oldest */
+    bool final;     /* for final traces only: what is executed most lies close together */
+    uint32_t birth; /* when it began to be filled: the smallest is the oldest */
     volatile uint64_t left_at; /* the epoch that emptied it last (evict.h); 0: none did */
     uint32_t attempts;         /* to find room while it was being left */
     Pool pool;                 /* what describes its code */
@@ -48,7 +49,9 @@ typedef struct CacheRoom {
  * Room of at least these sizes from which `near` is reached. False: none; cache_is_short() says if
  * there will be. May empty another arena: traces may be stale afterwards. code_lock is held.
  */
-bool cache_room(uint64_t near, size_t hot, size_t cold, CacheRoom *room);
+bool cache_room(uint64_t near, size_t hot, size_t cold, bool final, CacheRoom *room);
+/* Room in the arena of what is at `code`, which is used. False: none. code_lock is held. */
+bool cache_room_beside(const uint8_t *code, size_t hot, size_t cold, CacheRoom *room);
 /* Room that lasts, for one of link.c's doors. */
 bool cache_door_room(uint64_t near, size_t size, CacheRoom *room);
 /* The last room that was not there: an arena is being emptied, it will be there soon. */

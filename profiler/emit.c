@@ -278,6 +278,23 @@ void emit_patch(uint8_t *field, const void *target)
     __atomic_store_n((int32_t *)(void *)field, relative, __ATOMIC_RELEASE);
 }
 
+const uint8_t *emit_target(const uint8_t *field)
+{
+    int32_t relative = 0;
+    for (unsigned i = 0; i < 4; i++)
+        ((uint8_t *)&relative)[i] = field[i];
+    return field + 4 + relative;
+}
+
+void emit_divert(const uint8_t *at, const void *target)
+{
+    enum { LOW_BITS = 40, OPCODE = 0xe9 };
+    uint64_t *word = (uint64_t *)(uintptr_t)at;
+    uint64_t relative = (uint32_t)((const uint8_t *)target - (at + JUMP_SIZE));
+    uint64_t kept = ~UINT64_C(0) << LOW_BITS;
+    __atomic_store_n(word, (*word & kept) | relative << 8 | OPCODE, __ATOMIC_RELEASE);
+}
+
 bool emit_reaches(const void *from, const void *target)
 {
     enum { SLACK = 1 << 12 };

@@ -68,6 +68,16 @@ void emit_call(Code *code, const void *target);
 /* jrcxz over the next `skip` bytes */
 void emit_skip_if_zero(Code *code, unsigned skip);
 
+/* The relative target at `field` lies in 8 aligned bytes: one store changes it for all threads. */
+static inline bool emit_is_in_word(const uint8_t *field)
+{
+    return ((uintptr_t)field & 7) <= 4;
+}
+
+/* Where the relative target at `field` leads. */
+const uint8_t *emit_target(const uint8_t *field);
+/* Makes a jump to `target` of the code at `at`, which is 8-byte aligned, by one store. */
+void emit_divert(const uint8_t *at, const void *target);
 /* Points the relative target at `field` to `target`. */
 void emit_patch(uint8_t *field, const void *target);
 bool emit_reaches(const void *from, const void *target);

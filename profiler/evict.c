@@ -54,6 +54,12 @@ void evict_note_thread(Cpu *cpu)
     set_ids(slots);
 }
 
+bool evict_is_alone(void)
+{
+    const AreaSlots *first = __atomic_load_n(&areas, __ATOMIC_ACQUIRE);
+    return first == NULL || first->other == NULL;
+}
+
 /* Arenas that were emptied after `since`. More than there is room for: MOST_LEFT + 1. */
 static unsigned find_left(uint64_t since, const CacheArena *left[MOST_LEFT])
 {

@@ -40,6 +40,8 @@ static inline bool evict_is_due(const Cpu *cpu)
 
 /* ---- others ---- */
 
+/* No other thread was ever in the cache, of this process. code_lock is held. */
+bool evict_is_alone(void);
 /* In a forked child, whose only thread it is. */
 void evict_forked(Cpu *cpu);
 

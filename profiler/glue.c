@@ -14,7 +14,6 @@
  */
 #include "profiler/weave.h"
 
-#include "profiler/again.h"
 #include "profiler/link.h"
 #include "profiler/lookup.h"
 
@@ -81,11 +80,18 @@ Exit *glue_exit(Pool *pool, ExitKind kind, uint64_t target)
     return leave;
 }
 
-void glue_leave(Code *code, const Exit *leave)
+/* `spilled`: guest RAX is in the area already. */
+static void leave_with(Code *code, const Exit *leave, bool spilled)
 {
-    emit_gs_store(code, AREA_SLOT(rax), R_RAX);
+    if (!spilled)
+        emit_gs_store(code, AREA_SLOT(rax), R_RAX);
     emit_constant(code, R_RAX, (uint64_t)(uintptr_t)leave);
     emit_gs_jump(code, AREA_SLOT(leave));
+}
+
+void glue_leave(Code *code, const Exit *leave)
+{
+    leave_with(code, leave, false);
 }
 
 void glue_leave_entry(Code *code, const Exit *leave)
@@ -106,7 +112,8 @@ static void add_sum(Weave *w, uint32_t to, uint32_t from)
 
 uint32_t glue_exit_counter(Weave *w, uint32_t i, uint32_t edge, uint32_t other_edge)
 {
-    if (w->passed[i] == 0 && other_edge == 0)
+    bool tried = !w->trace->final && i + 1 == w->path->n; /* from 0 on */
+    if (w->passed[i] == 0 && other_edge == 0 && !tried)
         return edge;
     uint32_t counter = weave_counters(1);
     w->left[i] = counter;
@@ -129,22 +136,35 @@ static Trace *trace_of(const Weave *w, const Block *block)
     return NULL;
 }
 
-/* The jump at `field` leads to the VM. */
-static void leave_later(Weave *w, uint8_t *field, const Exit *leave)
+void glue_leave_later(Weave *w, uint8_t *field, const Exit *leave, Again again)
 {
-    w->leave[w->n_leaves++] = (Leave){ .field = field, .leave = leave };
+    w->leave[w->n_leaves++] = (Leave){ field, leave, w->spilled, again };
+}
+
+/*
+ * A way whose stub is made later: its jump leads there then, if that can change while threads run
+ * it; else the first 8 bytes of the way do.
+ */
+static void align_way(Code *code, const Leave *later)
+{
+    if (later->leave->kind != EXIT_SIDE || emit_is_in_word(later->field))
+        return;
+    while (((uintptr_t)code->at & (CELL - 1)) != 0)
+        emit1(code, 0x90);
 }
 
 void glue_leaves(Weave *w)
 {
     for (uint32_t i = 0; i < w->n_leaves; i++) {
         const Leave *later = &w->leave[i];
+        bool again = again_is_possible(later->again) && later->leave->kind != EXIT_SIDE;
+        align_way(w->cold, later);
         emit_patch(later->field, w->cold->at);
         w->spilled = later->spilled;
-        glue_reload(w, w->cold, both);
-        if (later->compare != NULL)
-            again_emit(w->cold, later->compare);
-        glue_leave(w->cold, later->leave);
+        glue_reload(w, w->cold, again ? both : SPILLED_RCX);
+        if (again)
+            again_emit(w->cold, w->start, later->again);
+        leave_with(w->cold, later->leave, (w->spilled & SPILLED_RAX) != 0);
     }
 }
 
@@ -157,27 +177,46 @@ static void jump_out(Weave *w, Code *code, uint64_t target, Trace *trace)
     }
     Exit *leave = glue_exit(w->pool, EXIT_TO, target);
     leave->field = emit_link(code, code->at);
-    leave_later(w, leave->field, leave);
+    glue_leave_later(w, leave->field, leave, (Again){ 0 });
 }
 
 /* What an exit does beside going on, in this order. */
 typedef struct ExitPlan {
-    uint32_t counter;         /* 0: none */
-    bool inc;                 /* flags may be lost: it counts with `inc` */
-    bool tried;               /* the trace is tried out: the TRIAL-th time goes to the VM */
-    const GuestInsn *compare; /* makes the flags again; NULL: nothing does */
+    uint32_t counter; /* 0: none */
+    bool inc;         /* flags may be lost: it counts with `inc` */
+    bool tried;       /* the trace is tried out: the TRIAL-th time goes to the VM */
+    Again again;      /* makes the flags again */
     uint64_t target;
 } ExitPlan;
 
-static ExitPlan plan_exit(const Weave *w, uint32_t i, uint32_t counter, const Block *to,
-                          uint64_t target, bool is_last)
+/* Where the copy of instruction `k` of block `i` is, from the trace's code on. */
+static uint32_t offset_of(const Weave *w, uint32_t i, uint32_t k)
+{
+    uint32_t at = w->n_points;
+    while (at-- > 0) {
+        if (w->point[at].block == i && w->point[at].insn == k)
+            return w->point[at].offset;
+    }
+    return 0;
+}
+
+Again glue_again(const Weave *w, uint32_t i)
+{
+    uint32_t k;
+    const GuestInsn *insn = again_find(w->path, &i, &k);
+    return insn != NULL ? again_with(insn, offset_of(w, i, k)) : (Again){ 0 };
+}
+
+static ExitPlan plan_exit(const Weave *w, uint32_t counter, const Block *to, uint64_t target,
+                          Again again, bool is_last)
 {
     ExitPlan plan = { .counter = counter, .target = target };
     bool dead = to != NULL && to->flags_dead;
     if (counter == 0)
         return plan;
-    plan.compare = dead ? NULL : again_find(w->path, i);
-    plan.inc = dead || plan.compare != NULL;
+    if (!dead)
+        plan.again = again;
+    plan.inc = dead || again_is_possible(again);
     plan.tried = !w->trace->final && w->trace->visits == 0 && is_last;
     return plan;
 }
@@ -186,7 +225,7 @@ static void leave_often(Weave *w, uint8_t *field, const ExitPlan *plan)
 {
     Exit *leave = glue_exit(w->pool, EXIT_OFTEN, plan->target);
     leave->trace = w->trace;
-    w->leave[w->n_leaves++] = (Leave){ field, leave, w->spilled, plan->compare };
+    glue_leave_later(w, field, leave, plan->again);
 }
 
 static void count_exit(Weave *w, Code *code, const ExitPlan *plan)
@@ -212,17 +251,16 @@ static void count_exit(Weave *w, Code *code, const ExitPlan *plan)
     leave_often(w, emit_jump(code, code->at), plan);
 }
 
-void glue_exit_to(Weave *w, Code *code, uint32_t i, uint32_t counter, uint64_t target, bool is_last)
+void glue_exit_to(Weave *w, Code *code, const WayOut *way)
 {
-    const Block *to = lookup_block(target);
-    ExitPlan plan = plan_exit(w, i, counter, to, target, is_last);
-    if (counter != 0)
+    const Block *to = lookup_block(way->target);
+    ExitPlan plan = plan_exit(w, way->counter, to, way->target, way->again, way->is_last);
+    if (way->counter != 0)
         count_exit(w, code, &plan);
-    glue_open_calls(w, code, i, true);
+    glue_open_calls(w, code, way->block, true);
     glue_reload(w, code, both);
-    if (plan.compare != NULL)
-        again_emit(code, plan.compare);
-    jump_out(w, code, target, trace_of(w, to));
+    again_emit(code, w->start, plan.again);
+    jump_out(w, code, way->target, trace_of(w, to));
 }
 
 /* ---- calls ---- */
@@ -285,6 +323,16 @@ static int32_t returns_entry(uint64_t address)
     return AREA_RETURNS + (int32_t)(address & LOW_WORD) * 8;
 }
 
+const CallCells *glue_call_cells(Weave *w, uint32_t call)
+{
+    uint64_t address = return_address(&w->path->block[call]);
+    CallCells cells = { address, -address };
+    const CallCells *at = (const CallCells *)(void *)w->cold->at;
+    if (!is_short(address))
+        emit_bytes(w->cold, &cells, sizeof cells);
+    return at;
+}
+
 static void push_return(Weave *w, Code *code, uint32_t call)
 {
     uint64_t address = return_address(&w->path->block[call]);
@@ -322,12 +370,17 @@ void glue_call(Weave *w, uint32_t i, bool spilled_target)
  * Out of the path between a call and its return: the CPU's return stack gets the call after all, on
  * a stack of the VM's.
  */
+bool glue_is_open(const Path *path, uint32_t call, uint32_t i, bool returned)
+{
+    const PathBlock *at = &path->block[call];
+    bool is_call = at->block->end == LIVE_END_CALL || at->block->end == LIVE_END_CALL_IND;
+    return is_call && at->partner != NO_CALL && at->partner >= i + (returned ? 1 : 0);
+}
+
 void glue_open_calls(Weave *w, Code *code, uint32_t i, bool returned)
 {
     for (uint32_t call = 0; call <= i; call++) {
-        const PathBlock *at = &w->path->block[call];
-        bool is_call = at->block->end == LIVE_END_CALL || at->block->end == LIVE_END_CALL_IND;
-        if (!is_call || at->partner == NO_CALL || at->partner < i + (returned ? 1 : 0))
+        if (!glue_is_open(w->path, call, i, returned))
             continue;
         emit_gs_store(code, AREA_SLOT(guest_sp), R_RSP);
         emit_gs_load(code, R_RSP, AREA_SLOT(ring_top));
@@ -338,24 +391,74 @@ void glue_open_calls(Weave *w, Code *code, uint32_t i, bool returned)
 
 /* ---- returns ---- */
 
-/* `code` is where the return's instruction begins, or its mismatch's stub. */
-void glue_return(Weave *w, Code *code, uint32_t i)
+static void jump_by_return(Code *code, uint32_t number)
 {
-    uint32_t insn = w->path->block[i].n - 1;
-    uint32_t counter = glue_exit_counter(w, i, w->path->block[i].block->counter, 0);
-    uint32_t number = stub_return_number(w->path->block[i].block);
-    TracePoint *point = glue_point(w, code, i, insn, true);
-    glue_spill(w, code, SPILLED_RCX);
-    glue_end_point(w, code, point);
-    point = glue_point(w, code, i, insn, false);
-    emit_stack_load(code, R_RCX, 0);
-    glue_end_point(w, code, point);
-    glue_spill(w, code, SPILLED_RAX);
-    emit_count(code, counter, R_RAX);
     emit_gs_store4(code, AREA_SLOT(site), number);
     emit_low_word(code, R_RAX, R_RCX);
     emit_lea(code, true, R_RSP, R_RSP, 8);
     emit_gs_jump_table(code, R_RAX, AREA_RETURNS);
+}
+
+/* The return address is in RCX, which is spilled. */
+static void look_up_return(Weave *w, Code *code, uint32_t i)
+{
+    uint32_t counter = glue_exit_counter(w, i, w->path->block[i].block->counter, 0);
+    uint32_t number = stub_return_number(w->path->block[i].block);
+    glue_spill(w, code, SPILLED_RAX);
+    emit_count(code, counter, R_RAX);
+    jump_by_return(code, number);
+}
+
+/*
+ * The return of a trace that is tried out: the TRIAL-th goes to the VM, which executes it. All but
+ * the address of the jump is as in look_up_return.
+ */
+static void try_return(Weave *w, uint32_t i)
+{
+    Code *code = w->hot;
+    const Block *block = w->path->block[i].block;
+    Exit *leave = glue_exit(w->pool, EXIT_OFTEN, NO_TARGET);
+    leave->trace = w->trace;
+    emit_count(code, glue_exit_counter(w, i, block->counter, 0), R_RCX);
+    emit_lea(code, true, R_RCX, R_RCX, -(int32_t)TRIAL);
+    emit_skip_if_zero(code, 0);
+    uint8_t *skipped = code->at;
+    emit_move(code, R_RCX, R_RAX);
+    jump_by_return(code, stub_return_number(w->path->block[i].block));
+    skipped[-1] = (uint8_t)(code->at - skipped);
+    glue_leave_later(w, emit_jump(code, code->at), leave, (Again){ 0 });
+}
+
+void glue_return(Weave *w, uint32_t i)
+{
+    uint32_t insn = w->path->block[i].n - 1;
+    bool tried = !w->trace->final && w->trace->visits == 0;
+    Code *code = w->hot;
+    TracePoint *point = glue_point(w, code, i, insn, true);
+    glue_spill(w, code, tried ? both : SPILLED_RCX);
+    glue_end_point(w, code, point);
+    point = glue_point(w, code, i, insn, false);
+    emit_stack_load(code, tried ? R_RAX : R_RCX, 0);
+    glue_end_point(w, code, point);
+    if (tried)
+        try_return(w, i);
+    else
+        look_up_return(w, code, i);
+}
+
+/* The stack is not read again. */
+void glue_other_return(Weave *w, Code *code, uint32_t i)
+{
+    uint32_t call = w->path->block[i].partner;
+    uint64_t address = return_address(&w->path->block[call]);
+    if (is_short(address)) {
+        emit_lea(code, true, R_RCX, R_RCX, (int32_t)address);
+    } else {
+        glue_spill(w, code, SPILLED_RAX);
+        emit_cell_load(code, R_RAX, &w->cells[call]->address);
+        emit_lea_sum(code, R_RCX, R_RCX, R_RAX);
+    }
+    look_up_return(w, code, i);
 }
 
 /* The path goes on behind its call. */
@@ -388,12 +491,12 @@ static uint8_t spilled_of(uint16_t regs)
 }
 
 /* The target is in RAX, RCX is spilled: on to its stub. */
-static void dispatch(Weave *w, Code *code, uint32_t i)
+void glue_dispatch(Weave *w, Code *code, uint32_t i)
 {
     const PathBlock *at = &w->path->block[i];
     const GuestInsn *insn = &at->insn[at->n - 1];
-    Exit *site = glue_exit(w->pool, EXIT_SITE, 0);
-    site->field = code->at;
+    Site *site = pool_take_from(w->pool, sizeof *site);
+    site->code = code->at;
     site->op = at->block->ops + at->block->n_slots - (at->block->end == LIVE_END_CALL_IND ? 3 : 2);
     site->before = w->passed[i];
     site->edge = at->block->counter;
@@ -449,25 +552,5 @@ void glue_indirect(Weave *w, uint32_t i)
     if (at->likely != NULL)
         expect_target(w, code, i);
     else
-        dispatch(w, code, i);
-}
-
-/* ---- side exits ---- */
-
-void glue_side_exit(Weave *w, const SideExit *side)
-{
-    uint32_t i = side->block;
-    Code *code = w->hot;
-    emit_patch(side->field, code->at);
-    w->spilled = side->spilled;
-    w->flags_lost = false;
-    if (side->is_return) {
-        glue_open_calls(w, code, i, false);
-        glue_return(w, code, i);
-    } else if (side->is_indirect) {
-        glue_open_calls(w, code, i, false);
-        dispatch(w, code, i);
-    } else {
-        glue_exit_to(w, code, i, glue_exit_counter(w, i, side->edge, 0), side->target, false);
-    }
+        glue_dispatch(w, code, i);
 }

@@ -29,13 +29,13 @@ typedef struct Stub {
     uint64_t target;
     const uint8_t *code;
     const struct Stub *before; /* the stub that it leads to where the target is another */
-    Exit *site;
+    Site *site;
     struct Stub *next; /* of its site */
     struct Stub *newer;
     volatile bool is_dead;
 } Stub;
 
-static Exit *sites[SITES];
+static Site *sites[SITES];
 static uint32_t n_sites;             /* numbers ever given */
 static uint16_t spare_number[SITES]; /* those given back */
 static uint32_t n_spare;
@@ -52,7 +52,7 @@ bool stub_has_numbers(void)
     return SITES - n_sites + n_spare >= MOST_IN_A_TRACE;
 }
 
-bool stub_new_site(Exit *site)
+bool stub_new_site(Site *site)
 {
     if (n_spare != 0)
         site->number = spare_number[--n_spare];
@@ -87,14 +87,14 @@ const Op *stub_return(uint32_t number)
     return returns[number / RETURN_CHUNK][number % RETURN_CHUNK];
 }
 
-Exit *stub_site(uint32_t number)
+Site *stub_site(uint32_t number)
 {
     return sites[number & (SITES - 1)];
 }
 
 /* ---- stubs ---- */
 
-static uint32_t index_of(const Exit *site, uint64_t pc)
+static uint32_t index_of(const Site *site, uint64_t pc)
 {
     return ((uint32_t)pc + site->number) & (SITES - 1);
 }
@@ -112,7 +112,7 @@ static bool leads_to(const Stub *stub, const Stub *head)
     return stub != NULL;
 }
 
-static uint32_t stub_counter(const Exit *site, const Target *target)
+static uint32_t stub_counter(const Site *site, const Target *target)
 {
     uint32_t counter = weave_counters(1);
     live_add_sum((LiveSum){ target->counter, counter });
@@ -134,7 +134,7 @@ static const Stub *stub_of_entry(const uint8_t *entry)
     return ((const StubCells *)(const void *)entry - 1)->stub;
 }
 
-static void put_stub(Code *code, Stub *stub, const Exit *site, uint32_t counter, Trace *trace)
+static void put_stub(Code *code, Stub *stub, const Site *site, uint32_t counter, Trace *trace)
 {
     enum { LOAD_INDEX_AND_JUMP = 5 + 8, JUMP_BY_CELL = 6 };
     StubCells cells = { -stub->target, stub->before != NULL ? stub->before->code : NULL, stub };
@@ -170,7 +170,7 @@ static Stub *new_stub(void)
     return stub;
 }
 
-void stub_install(const Cpu *cpu, Exit *site, const Target *target, Trace *trace)
+void stub_install(const Cpu *cpu, Site *site, const Target *target, Trace *trace)
 {
     const uint8_t **place = place_of(cpu, index_of(site, target->pc));
     const uint8_t *miss = (const uint8_t *)area_slots(cpu)->miss_indirect;
@@ -184,8 +184,8 @@ void stub_install(const Cpu *cpu, Exit *site, const Target *target, Trace *trace
             return;
         }
     }
-    if (live_is_full() || !cache_room((uint64_t)trace->code, 0, STUB_ROOM, &room) ||
-        trace->stale != 0 || cache_is_leaving(site->field) || (head != NULL && head->is_dead))
+    if (live_is_full() || !cache_room((uint64_t)trace->code, 0, STUB_ROOM, false, &room) ||
+        trace->stale != 0 || cache_is_leaving(site->code) || (head != NULL && head->is_dead))
         return;
     Stub *stub = new_stub();
     stub->target = target->pc;
@@ -215,7 +215,7 @@ static bool is_in(const CacheArena *arena, const uint8_t *at)
 }
 
 /* Live stubs only. */
-static void filter_stubs(Exit *site)
+static void filter_stubs(Site *site)
 {
     for (Stub **at = &site->stubs; *at != NULL;) {
         if ((*at)->is_dead)
@@ -229,7 +229,7 @@ static void filter_stubs(Exit *site)
 void stub_withdraw(const CacheArena *arena)
 {
     for (Stub *stub = oldest; stub != NULL; stub = stub->newer) {
-        if (stub->is_dead || !(is_in(arena, stub->code) || is_in(arena, stub->site->field) ||
+        if (stub->is_dead || !(is_in(arena, stub->code) || is_in(arena, stub->site->code) ||
                                (stub->before != NULL && stub->before->is_dead)))
             continue;
         stub->is_dead = true;
@@ -253,7 +253,7 @@ void stub_finish(const CacheArena *arena)
     }
     newest = at;
     for (uint32_t number = 0; number < SITES; number++) {
-        if (sites[number] == NULL || !is_in(arena, sites[number]->field))
+        if (sites[number] == NULL || !is_in(arena, sites[number]->code))
             continue;
         sites[number] = NULL;
         spare_number[n_spare++] = (uint16_t)number;

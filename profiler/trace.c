@@ -166,8 +166,9 @@ static void count_in_trace(const Cpu *cpu, const Trace *trace, uint32_t i, uint6
 }
 
 /* A conditional jump was mostly taken: in the interpreter, and in the traces that hold it. */
-static bool mostly_taken(const Cpu *cpu, const Block *block)
+static bool mostly_taken(const Cpu *cpu, const Block *block, bool *both)
 {
+    enum { RARE = 8 }; /* one in so many */
     uint64_t taken = cpu->counter[block->counter];
     uint64_t not_taken = cpu->counter[block->counter + 1];
     unsigned asked = 0;
@@ -184,6 +185,7 @@ static bool mostly_taken(const Cpu *cpu, const Block *block)
             not_taken += taken_path ? left : stayed;
         }
     }
+    *both = (taken < not_taken ? taken : not_taken) * RARE >= taken + not_taken;
     return taken > not_taken;
 }
 
@@ -215,7 +217,7 @@ static bool next_address(const Cpu *cpu, Path *path, bool final, uint64_t *next,
     *within = last->within;
     switch (block->end) {
     case LIVE_END_COND:
-        last->taken = mostly_taken(cpu, block);
+        last->taken = mostly_taken(cpu, block, &last->both);
         if (!last->taken)
             *next = block->pc + block->size;
         return true;

@@ -14,7 +14,8 @@ typedef struct PathBlock {
     Block *block;
     const GuestInsn *insn;
     uint32_t n;           /* instructions */
-    bool taken;           /* a conditional jump's more likely way */
+    bool taken;           /* a conditional jump's more likely way… */
+    bool both;            /* …and the other one is not rare */
     uint8_t within;       /* index of the innermost call of the path that is open here; NO_CALL */
     const Target *likely; /* of an indirect jump or call: what the path expects; NULL: nothing */
     uint8_t partner;      /* a call's return on the path, or a return's call; NO_CALL: none */

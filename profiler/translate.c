@@ -147,12 +147,8 @@ const Trace *translate_block(const Cpu *cpu, Block *block)
 /* The entry becomes a jump. Whoever is inside goes on to an exit. */
 static void divert_entry(Trace *trace, const uint8_t *target)
 {
-    enum { LOW_BITS = 40 };
     trace->stale = 1;
-    uint64_t *entry = (uint64_t *)(uintptr_t)trace->code;
-    uint64_t relative = (uint32_t)(target - (trace->code + JUMP_SIZE));
-    uint64_t kept = ~UINT64_C(0) << LOW_BITS;
-    __atomic_store_n(entry, (*entry & kept) | relative << 8 | 0xe9, __ATOMIC_RELEASE);
+    emit_divert(trace->code, target);
 }
 
 /* `patience`: of the head, which is warm no more. */
@@ -290,6 +286,31 @@ HANDLER(h_warm)
 
 /* ---- exits ---- */
 
+/* An indirect branch whose own counter has counted it arrives at cpu->pc. */
+static const Op *arrive(Cpu *cpu, const Op *site, const Target **target)
+{
+    bool real;
+    *target = lookup_target(site, cpu->pc);
+    if (*target != NULL) {
+        COUNT((*target)->counter);
+        return (*target)->ops;
+    }
+    cpu->missed = site;
+    cpu->missed_pc = cpu->pc;
+    return lookup_code(cpu->pc, &real);
+}
+
+static __attribute__((noinline)) const Op *find_returned(Cpu *cpu, uint64_t pc)
+{
+    const Target *target;
+    cpu->pc = pc;
+    const Op *call = lookup_return(pc);
+    if (call == NULL)
+        return arrive(cpu, stub_return((uint32_t)area_slots(cpu)->site), &target);
+    COUNT(call->imm + 1);
+    return call[1].link[1];
+}
+
 /* The record behind the one that would enter a trace or look at signals. */
 static const Op *inside_block(const Op *first)
 {
@@ -320,12 +341,65 @@ static void link_exit(const Cpu *cpu, const Exit *leave, Block *block)
     vm_unlock(&the_vm.code_lock);
 }
 
+/* Its stub is made, for the next time, when there is somewhere to lead. */
+static void open_way(Exit *way, const Block *to)
+{
+    vm_lock(&the_vm.code_lock);
+    Trace *trace = way->trace;
+    bool usable =
+        !way->is_open && trace->stale == 0 && !live_is_full() && !cache_is_leaving(way->field);
+    if (usable && (to == NULL || translate_find(to, 0) != NULL) && !side_open(way))
+        retire(trace, translate_patience());
+    vm_unlock(&the_vm.code_lock);
+}
+
+/* A return that its path did not expect: its record executes it. */
+static const Op *follow_return(Exit *way, const Block *block)
+{
+    enum { OFTEN = 4 };
+    if (++way->times == OFTEN)
+        open_way(way, NULL);
+    return stub_return(block->number);
+}
+
+static const Op *follow_side(Cpu *cpu, Exit *way)
+{
+    bool real;
+    uint64_t target = way->target;
+    Block *block = way->trace->blocks[way->block];
+    uint32_t passed = way->trace->passed[way->block];
+    if (passed != 0)
+        COUNT(passed);
+    if (way->is_return)
+        return follow_return(way, block);
+    COUNT(block->counter + (way->trace->taken[way->block] ? 1 : 0));
+    cpu->pc = target;
+    const Op *to = lookup_code(target, &real);
+    if (!real)
+        return to;
+    if (to->run == h_enter_trace)
+        open_way(way, block_of_first(to));
+    return cpu->pending != 0 ? inside_block(to) : to;
+}
+
+static const Op *execute_return(Cpu *cpu, const Block *block)
+{
+    uint64_t pc = *(const uint64_t *)cpu->reg[R_RSP];
+    cpu->reg[R_RSP] += 8;
+    area_slots(cpu)->site = block->number;
+    return find_returned(cpu, pc);
+}
+
 /* Nothing of `leave` is held when the trace is made anew. */
 static const Op *follow_often(Cpu *cpu, const Exit *leave)
 {
     bool real;
     uint64_t target = leave->target;
-    promote(cpu, leave->trace->blocks[0], leave->trace->from);
+    const Trace *trace = leave->trace;
+    const Block *last = trace->blocks[trace->n_blocks - 1];
+    promote(cpu, trace->blocks[0], trace->from);
+    if (target == NO_TARGET)
+        return execute_return(cpu, last);
     cpu->pc = target;
     const Op *to = lookup_code(target, &real);
     return real && cpu->pending != 0 ? inside_block(to) : to;
@@ -334,6 +408,8 @@ static const Op *follow_often(Cpu *cpu, const Exit *leave)
 static __attribute__((noinline)) const Op *follow(Cpu *cpu, const Exit *leave)
 {
     bool real;
+    if (leave->kind == EXIT_SIDE)
+        return follow_side(cpu, (Exit *)(uintptr_t)leave);
     if (leave->kind == EXIT_OFTEN)
         return follow_often(cpu, leave);
     if (leave->kind == EXIT_RECORD) {
@@ -366,23 +442,9 @@ uint64_t translate_left(Cpu *cpu, const Exit *leave, uint64_t rflags)
     return to->run(cpu, to, raw_of_rflags(rflags), 0, FLAGS_RAW);
 }
 
-/* An indirect branch whose own counter has counted it arrives at cpu->pc. */
-static const Op *arrive(Cpu *cpu, const Op *site, const Target **target)
-{
-    bool real;
-    *target = lookup_target(site, cpu->pc);
-    if (*target != NULL) {
-        COUNT((*target)->counter);
-        return (*target)->ops;
-    }
-    cpu->missed = site;
-    cpu->missed_pc = cpu->pc;
-    return lookup_code(cpu->pc, &real);
-}
-
 static __attribute__((noinline)) const Op *find_missed(Cpu *cpu, uint64_t pc, uint32_t index)
 {
-    Exit *site = stub_site(index - (uint32_t)pc);
+    Site *site = stub_site(index - (uint32_t)pc);
     const Target *target;
     if (site->in_rax)
         cpu->reg[R_RAX] = pc;
@@ -393,7 +455,7 @@ static __attribute__((noinline)) const Op *find_missed(Cpu *cpu, uint64_t pc, ui
         return to;
     vm_lock(&the_vm.code_lock);
     Trace *trace = translate_find(block_of_first(to), 0);
-    if (trace != NULL && !cache_is_leaving(site->field))
+    if (trace != NULL && !cache_is_leaving(site->code))
         stub_install(cpu, site, target, trace);
     vm_unlock(&the_vm.code_lock);
     return to;
@@ -404,17 +466,6 @@ uint64_t translate_missed(Cpu *cpu, uint64_t pc, uint64_t rflags, uint64_t index
     keep_direction(cpu, rflags);
     const Op *to = find_missed(cpu, pc, (uint32_t)index);
     return to->run(cpu, to, raw_of_rflags(rflags), 0, FLAGS_RAW);
-}
-
-static __attribute__((noinline)) const Op *find_returned(Cpu *cpu, uint64_t pc)
-{
-    const Target *target;
-    cpu->pc = pc;
-    const Op *call = lookup_return(pc);
-    if (call == NULL)
-        return arrive(cpu, stub_return((uint32_t)area_slots(cpu)->site), &target);
-    COUNT(call->imm + 1);
-    return call[1].link[1];
 }
 
 uint64_t translate_returned(Cpu *cpu, uint64_t pc, uint64_t rflags)

@@ -36,7 +36,8 @@ typedef struct Trace {
     uint32_t visits;         /* counter of its entries; 0: ways out tell */
     bool final;              /* not tried out any more */
     const bool *taken;       /* per block: the path takes its conditional jump */
-    const uint32_t *left;    /* per block: counter of the way out of the path there; 0: none */
+    uint32_t *left;          /* per block: counter of the way out of the path there; 0: none yet */
+    const uint8_t *partner;  /* per block: PathBlock.partner; NULL: none has one */
     struct LinkNode *links;  /* jumps to its entry */
     struct Trace *same_head; /* list of the traces of a block */
 } Trace;

@@ -149,13 +149,6 @@ static void copy_insn(Weave *w, uint32_t i, uint32_t k)
 
 /* ---- ends of blocks ---- */
 
-static void side_exit(Weave *w, uint32_t i, uint8_t *field, uint64_t target, uint32_t edge)
-{
-    w->side[w->n_side++] = (SideExit){
-        .field = field, .block = i, .target = target, .edge = edge, .spilled = w->spilled
-    };
-}
-
 /* loop, jrcxz and their like have no long form: a short one round two jumps. */
 static uint8_t *count_jump(Weave *w, const GuestInsn *insn, bool taken)
 {
@@ -188,8 +181,13 @@ static void end_cond(Weave *w, uint32_t i)
     else
         field = count_jump(w, insn, at->taken);
     glue_end_point(w, w->hot, point);
-    side_exit(w, i, field, at->taken ? block->pc + block->size : block->target,
-              block->counter + (at->taken ? 1 : 0));
+    w->side[w->n_side++] =
+        (SideExit){ .field = field,
+                    .block = i,
+                    .often = at->both,
+                    .target = at->taken ? block->pc + block->size : block->target,
+                    .edge = block->counter + (at->taken ? 1 : 0),
+                    .spilled = w->spilled };
 }
 
 static uint32_t path_edge(const PathBlock *at)
@@ -235,7 +233,8 @@ static void end_last(Weave *w, uint32_t i)
 {
     const PathBlock *at = &w->path->block[i];
     uint32_t counter = glue_exit_counter(w, i, path_edge(at), other_edge(w->path, at));
-    glue_exit_to(w, w->hot, i, counter, path_target(w->path, at), true);
+    glue_exit_to(w, w->hot,
+                 &(WayOut){ path_target(w->path, at), i, counter, glue_again(w, i), true });
 }
 
 static void end_block(Weave *w, uint32_t i)
@@ -251,7 +250,7 @@ static void end_block(Weave *w, uint32_t i)
         break;
     case LIVE_END_RET:
         if (at->partner == NO_CALL) {
-            glue_return(w, w->hot, i);
+            glue_return(w, i);
             return;
         }
         glue_matched_return(w, i);
@@ -296,12 +295,8 @@ static void make_cells(Weave *w)
 {
     for (uint32_t i = 0; i < w->path->n; i++) {
         const Block *block = w->path->block[i].block;
-        uint64_t back = block->pc + block->size;
-        CallCells cells = { back, -back };
-        w->cells[i] = (const CallCells *)(void *)w->cold->at;
-        if ((block->end == LIVE_END_CALL || block->end == LIVE_END_CALL_IND) &&
-            back != (uint64_t)(int32_t)back)
-            emit_bytes(w->cold, &cells, sizeof cells);
+        if (block->end == LIVE_END_CALL || block->end == LIVE_END_CALL_IND)
+            w->cells[i] = glue_call_cells(w, i);
         uint64_t expected = w->path->block[i].likely != NULL ? -w->path->block[i].likely->pc : 0;
         w->expected[i] = (const uint64_t *)(void *)w->cold->at;
         if (expected != 0 && expected != (uint64_t)(int32_t)expected)
@@ -327,8 +322,6 @@ static bool ends_with_jump(const Path *path)
 {
     const PathBlock *last = &path->block[path->n - 1];
     switch (last->block->end) {
-    case LIVE_END_RET:
-        return last->partner != NO_CALL;
     case LIVE_END_JUMP_IND:
     case LIVE_END_CALL_IND:
         return last->likely != NULL;
@@ -382,7 +375,7 @@ static void weave_all(Weave *w)
         end_block(w, i);
     }
     for (uint32_t i = 0; i < w->n_side; i++)
-        glue_side_exit(w, &w->side[i]);
+        side_exit(w, &w->side[i]);
     glue_leaves(w);
 }
 
@@ -400,9 +393,13 @@ static void fill_trace(const Weave *w, const CacheRoom *room, const uint8_t *col
     Trace *trace = w->trace;
     Block *blocks[PATH_BLOCKS];
     bool taken[PATH_BLOCKS];
+    uint8_t partner[PATH_BLOCKS];
+    bool calls = false;
     for (uint32_t i = 0; i < w->path->n; i++) {
         blocks[i] = w->path->block[i].block;
         taken[i] = w->path->block[i].taken;
+        partner[i] = w->path->block[i].partner;
+        calls |= partner[i] != NO_CALL;
     }
     trace->cold = cold;
     trace->size = (uint32_t)(room->hot.at - w->start);
@@ -411,6 +408,7 @@ static void fill_trace(const Weave *w, const CacheRoom *room, const uint8_t *col
     trace->n_points = w->n_points;
     trace->blocks = copy_of(w->pool, blocks, w->path->n * sizeof blocks[0]);
     trace->taken = copy_of(w->pool, taken, w->path->n * sizeof taken[0]);
+    trace->partner = calls ? copy_of(w->pool, partner, w->path->n) : NULL;
     trace->left = copy_of(w->pool, w->left, w->path->n * sizeof w->left[0]);
     trace->passed = copy_of(w->pool, w->passed, w->path->n * sizeof w->passed[0]);
     trace->points = copy_of(w->pool, packed, point_pack(w->point, w->n_points, packed));
@@ -420,7 +418,7 @@ Trace *weave_trace(const Path *path, uint32_t from, bool final)
 {
     static Weave w; /* under code_lock */
     CacheRoom room;
-    if (!cache_room(path->block[0].block->pc, HOT_ROOM, COLD_ROOM, &room))
+    if (!cache_room(path->block[0].block->pc, HOT_ROOM, COLD_ROOM, final, &room))
         return NULL;
     const uint8_t *cold = room.cold.at;
     w.path = path;

@@ -6,6 +6,7 @@
 #ifndef RESPIN_PROFILER_WEAVE_H
 #define RESPIN_PROFILER_WEAVE_H
 
+#include "profiler/again.h"
 #include "profiler/cache.h"
 #include "profiler/trace.h"
 
@@ -15,29 +16,50 @@ typedef enum ExitKind {
     EXIT_RECORD,  /* to the record `op`, which does the rest of its block */
     EXIT_LANDING, /* as EXIT_TO: a return to the call whose counter `counter` is */
     EXIT_PROMOTE, /* nowhere: the trace that begins at `target` was entered often */
-    EXIT_OFTEN,   /* as EXIT_TO, counted: the way out of `trace` was taken often */
-    EXIT_SITE,    /* an indirect jump or call: no place of its own in the code */
+    EXIT_OFTEN,   /* as EXIT_TO, counted: the way out of `trace` was taken often. NO_TARGET: it is a
+                     return, which is still to be executed */
+    EXIT_SIDE,    /* out of the path of `trace`, not counted: the jump at `field` has no stub yet */
 } ExitKind;
 
 typedef struct Exit {
     uint64_t target;
-    uint8_t *field; /* the 4 bytes of the jump's relative target; NULL: it cannot be linked. SITE:
-                       where its code is */
-    const Op *op;   /* RECORD, SITE */
-    ExitKind kind;
-    uint32_t counter;   /* LANDING: of the edge. SITE: of the transfers whose target has no stub */
-    uint32_t before;    /* SITE: counts what led to its block (Trace.passed) */
-    uint32_t edge;      /* SITE: the transfer's own counter */
-    uint32_t number;    /* SITE: its number, unique */
-    bool in_rax;        /* SITE: the target is guest RAX itself */
-    struct Stub *stubs; /* SITE: made so far */
-    Trace *trace;       /* OFTEN */
+    uint8_t *field; /* the 4 bytes of the jump's relative target; NULL: it cannot be linked */
+    union {
+        const Op *op; /* RECORD */
+        Trace *trace; /* OFTEN, SIDE */
+    };
+    union {
+        uint32_t counter; /* LANDING: of the edge. RECORD: of what led to its block. PROMOTE:
+                             Trace.from */
+        Again again;      /* SIDE: flags that its stub is to make again */
+    };
+    uint8_t kind;        /* ExitKind */
+    uint8_t block;       /* SIDE: of the path */
+    uint8_t spilled : 2; /* SIDE: at the jump */
+    bool is_return : 1;  /* SIDE: a return on the path that went elsewhere */
+    bool is_open : 1;    /* SIDE: it has a stub */
+    uint8_t times;       /* SIDE: that such a return did */
 } Exit;
 
-/* A jump out of the path, whose stub is made when the path is done. */
+_Static_assert(sizeof(Exit) == 32, "there are some for each trace");
+
+/* An indirect jump or call. */
+typedef struct Site {
+    const uint8_t *code;
+    const Op *op;
+    uint32_t counter;   /* of the transfers whose target has no stub */
+    uint32_t before;    /* counts what led to its block (Trace.passed) */
+    uint32_t edge;      /* the transfer's own counter */
+    uint32_t number;    /* unique */
+    bool in_rax;        /* the target is guest RAX itself */
+    struct Stub *stubs; /* made so far */
+} Site;
+
+/* A jump out of the path, whose stub is made when the path is done, or when it is first taken. */
 typedef struct SideExit {
     uint8_t *field;
     uint32_t block;   /* of the path */
+    bool often;       /* it was taken often already */
     bool is_return;   /* a return on the path that went elsewhere… */
     bool is_indirect; /* …or an indirect branch that did; otherwise: */
     uint64_t target;
@@ -50,9 +72,11 @@ typedef struct SideExit {
 typedef struct Leave {
     uint8_t *field;
     const Exit *leave;
-    uint8_t spilled;          /* what comes back first… */
-    const GuestInsn *compare; /* …and what is done again then; NULL: nothing */
+    uint8_t spilled; /* what comes back first… */
+    Again again;     /* …and what is done again then */
 } Leave;
+
+#define NO_TARGET UINT64_MAX
 
 enum {
     MOST_SIDE_EXITS = 2 * PATH_BLOCKS,
@@ -107,17 +131,34 @@ void glue_leave_entry(Code *code, const Exit *leave);
 Exit *glue_exit(Pool *pool, ExitKind kind, uint64_t target);
 /* A counter for one way out of block `i`, whose edges these are (0: none). */
 uint32_t glue_exit_counter(Weave *w, uint32_t i, uint32_t edge, uint32_t other_edge);
-/* Goes on at `target`, counted. */
-void glue_exit_to(Weave *w, Code *code, uint32_t i, uint32_t counter, uint64_t target,
-                  bool is_last);
+/* Out of the path behind block `block`, to `target`. */
+typedef struct WayOut {
+    uint64_t target;
+    uint32_t block;
+    uint32_t counter; /* 0: none */
+    Again again;
+    bool is_last; /* the path's end */
+} WayOut;
+
+/* Goes on there, counted. */
+void glue_exit_to(Weave *w, Code *code, const WayOut *way);
+/* How flags at the end of block `i` are made again. */
+Again glue_again(const Weave *w, uint32_t i);
 void glue_call(Weave *w, uint32_t i, bool spilled_target);
-void glue_return(Weave *w, Code *code, uint32_t i);
+void glue_return(Weave *w, uint32_t i);
 void glue_matched_return(Weave *w, uint32_t i);
 void glue_indirect(Weave *w, uint32_t i);
 /* The ways to the VM. */
 void glue_leaves(Weave *w);
-/* The stub of a jump out of the path. */
-void glue_side_exit(Weave *w, const SideExit *side);
+void glue_leave_later(Weave *w, uint8_t *field, const Exit *leave, Again again);
+/* The same of a return that its path did not expect. RCX is what compare_return left. */
+void glue_other_return(Weave *w, Code *code, uint32_t i);
+/* Cells of a call of the path. */
+const CallCells *glue_call_cells(Weave *w, uint32_t call);
+/* The path's call `call` is open where block `i` is left. `returned`: as below. */
+bool glue_is_open(const Path *path, uint32_t call, uint32_t i, bool returned);
+/* The target in RAX is looked up. */
+void glue_dispatch(Weave *w, Code *code, uint32_t i);
 /* `returned`: block `i` is a return that was passed. */
 void glue_open_calls(Weave *w, Code *code, uint32_t i, bool returned);
 /* Puts those of `mask` into the area. */
@@ -128,11 +169,19 @@ void glue_reload(Weave *w, Code *code, uint8_t mask);
 TracePoint *glue_point(Weave *w, const Code *code, uint32_t i, uint32_t insn, bool clean);
 void glue_end_point(Weave *w, const Code *code, TracePoint *point);
 
+/* ---- ways out of the path (side.c) ---- */
+
+/* The stub of a jump out of the path, or its way to the VM. */
+void side_exit(Weave *w, const SideExit *side);
+/* Makes the stub of a way that was taken, and leads the jump there. False: no room in the arena.
+ * code_lock is held. */
+bool side_open(Exit *way);
+
 /* ---- sites and stubs (stub.c) ---- */
 
 /* Gives an indirect branch its number. False: there are too many. */
-bool stub_new_site(Exit *site);
-Exit *stub_site(uint32_t number);
+bool stub_new_site(Site *site);
+Site *stub_site(uint32_t number);
 /* The same for a block's return, whose number lasts; returns have numbers of their own. */
 uint32_t stub_return_number(Block *block);
 const Op *stub_return(uint32_t number);
@@ -145,6 +194,6 @@ bool stub_is_dead(const uint8_t *entry);
 void stub_withdraw(const CacheArena *arena);
 void stub_finish(const CacheArena *arena);
 /* Makes `target` lead on from `site` for this thread, to `trace`. code_lock is held. */
-void stub_install(const Cpu *cpu, Exit *site, const Target *target, Trace *trace);
+void stub_install(const Cpu *cpu, Site *site, const Target *target, Trace *trace);
 
 #endif
