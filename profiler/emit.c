@@ -206,14 +206,6 @@ static void emit_relative(Code *code, const void *target)
     emit_patch(code->at - 4, target);
 }
 
-void emit_cell_load(Code *code, unsigned reg, const void *cell)
-{
-    emit1(code, REX_W);
-    emit1(code, OP_LOAD);
-    emit1(code, reg << 3 | 5);
-    emit_relative(code, cell);
-}
-
 void emit_cell_push(Code *code, const void *cell)
 {
     emit1(code, 0xff);

@@ -51,8 +51,7 @@ void emit_move(Code *code, unsigned to, unsigned from);
 /* test reg, reg; of 32 bits, for `wide` false. Writes flags */
 void emit_test(Code *code, bool wide, unsigned reg);
 void emit_stack_load(Code *code, unsigned reg, int8_t displacement);
-/* mov reg, [cell] and push [cell] */
-void emit_cell_load(Code *code, unsigned reg, const void *cell);
+/* push [cell] */
 void emit_cell_push(Code *code, const void *cell);
 void emit_push_constant(Code *code, int32_t value);
 

@@ -285,7 +285,7 @@ static void compare_return(Weave *w, Code *code, uint32_t call)
         emit_lea(code, true, R_RCX, R_RCX, -(int32_t)address);
         return;
     }
-    emit_cell_load(code, R_RAX, &w->cells[call]->negated);
+    emit_constant(code, R_RAX, -address);
     emit_lea_sum(code, R_RCX, R_RCX, R_RAX);
 }
 
@@ -323,13 +323,12 @@ static int32_t returns_entry(uint64_t address)
     return AREA_RETURNS + (int32_t)(address & LOW_WORD) * 8;
 }
 
-const CallCells *glue_call_cells(Weave *w, uint32_t call)
+const uint64_t *glue_call_cell(Weave *w, uint32_t call)
 {
     uint64_t address = return_address(&w->path->block[call]);
-    CallCells cells = { address, -address };
-    const CallCells *at = (const CallCells *)(void *)w->cold->at;
+    const uint64_t *at = (const uint64_t *)(void *)w->cold->at;
     if (!is_short(address))
-        emit_bytes(w->cold, &cells, sizeof cells);
+        emit_bytes(w->cold, &address, sizeof address);
     return at;
 }
 
@@ -339,7 +338,7 @@ static void push_return(Weave *w, Code *code, uint32_t call)
     if (is_short(address))
         emit_push_constant(code, (int32_t)address);
     else
-        emit_cell_push(code, &w->cells[call]->address);
+        emit_cell_push(code, w->cells[call]);
 }
 
 /* call over the landing. The relative target is known when the landing is there. */
@@ -455,7 +454,7 @@ void glue_other_return(Weave *w, Code *code, uint32_t i)
         emit_lea(code, true, R_RCX, R_RCX, (int32_t)address);
     } else {
         glue_spill(w, code, SPILLED_RAX);
-        emit_cell_load(code, R_RAX, &w->cells[call]->address);
+        emit_constant(code, R_RAX, address);
         emit_lea_sum(code, R_RCX, R_RCX, R_RAX);
     }
     look_up_return(w, code, i);
@@ -515,7 +514,7 @@ static void expect_target(Weave *w, Code *code, uint32_t i)
     if (is_short(target)) {
         emit_lea(code, true, R_RCX, R_RAX, -(int32_t)target);
     } else {
-        emit_cell_load(code, R_RCX, w->expected[i]);
+        emit_constant(code, R_RCX, -target);
         emit_lea_sum(code, R_RCX, R_RCX, R_RAX);
     }
     emit_skip_if_zero(code, JUMP_SIZE);

@@ -89,7 +89,7 @@ static void make_open_cells(Weave *w, const Exit *way)
 {
     for (uint32_t call = 0; call <= way->block; call++) {
         if (glue_is_open(w->path, call, way->block, !way->is_return))
-            w->cells[call] = glue_call_cells(w, call);
+            w->cells[call] = glue_call_cell(w, call);
     }
 }
 

@@ -124,7 +124,6 @@ static uint32_t stub_counter(const Site *site, const Target *target)
 
 /* Before a stub's entry. */
 typedef struct StubCells {
-    uint64_t negated;
     const uint8_t *otherwise;
     const Stub *stub;
 } StubCells;
@@ -137,11 +136,11 @@ static const Stub *stub_of_entry(const uint8_t *entry)
 static void put_stub(Code *code, Stub *stub, const Site *site, uint32_t counter, Trace *trace)
 {
     enum { LOAD_INDEX_AND_JUMP = 5 + 8, JUMP_BY_CELL = 6 };
-    StubCells cells = { -stub->target, stub->before != NULL ? stub->before->code : NULL, stub };
+    StubCells cells = { stub->before != NULL ? stub->before->code : NULL, stub };
     const StubCells *at = (const StubCells *)(void *)code->at;
     emit_bytes(code, &cells, sizeof cells);
     stub->code = code->at;
-    emit_cell_load(code, R_RCX, &at->negated);
+    emit_constant(code, R_RCX, -stub->target);
     emit_lea_sum(code, R_RCX, R_RCX, R_RAX);
     emit_skip_if_zero(code, stub->before == NULL ? LOAD_INDEX_AND_JUMP : JUMP_BY_CELL);
     if (stub->before == NULL) {

@@ -296,11 +296,7 @@ static void make_cells(Weave *w)
     for (uint32_t i = 0; i < w->path->n; i++) {
         const Block *block = w->path->block[i].block;
         if (block->end == LIVE_END_CALL || block->end == LIVE_END_CALL_IND)
-            w->cells[i] = glue_call_cells(w, i);
-        uint64_t expected = w->path->block[i].likely != NULL ? -w->path->block[i].likely->pc : 0;
-        w->expected[i] = (const uint64_t *)(void *)w->cold->at;
-        if (expected != 0 && expected != (uint64_t)(int32_t)expected)
-            emit_bytes(w->cold, &expected, sizeof expected);
+            w->cells[i] = glue_call_cell(w, i);
     }
 }
 

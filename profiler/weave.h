@@ -88,12 +88,6 @@ enum {
     COLD_ROOM = 48 << 10,
 };
 
-/* Constants beside the code, for one call of the path: where it returns to, and that negated. */
-typedef struct CallCells {
-    uint64_t address;
-    uint64_t negated;
-} CallCells;
-
 typedef struct Weave {
     const Path *path;
     Trace *trace;
@@ -102,11 +96,10 @@ typedef struct Weave {
     uint8_t *start;
     uint32_t passed[PATH_BLOCKS];
     uint32_t left[PATH_BLOCKS];
-    const CallCells *cells[PATH_BLOCKS];
-    const uint64_t *expected[PATH_BLOCKS]; /* the negated address of PathBlock.likely */
-    uint8_t spilled;                       /* guest registers that are in the area now */
-    bool flags_lost;                       /* flags are not the guest's: the head overwrites them */
-    bool failed;                           /* something was out of reach */
+    const uint64_t *cells[PATH_BLOCKS]; /* where a call of the path returns to, beside the code */
+    uint8_t spilled;                    /* guest registers that are in the area now */
+    bool flags_lost;                    /* flags are not the guest's: the head overwrites them */
+    bool failed;                        /* something was out of reach */
     uint32_t n_points, n_sums, n_side, n_leaves;
     TracePoint point[MOST_POINTS];
     LiveSum sum[MOST_SUMS];
@@ -153,8 +146,8 @@ void glue_leaves(Weave *w);
 void glue_leave_later(Weave *w, uint8_t *field, const Exit *leave, Again again);
 /* The same of a return that its path did not expect. RCX is what compare_return left. */
 void glue_other_return(Weave *w, Code *code, uint32_t i);
-/* Cells of a call of the path. */
-const CallCells *glue_call_cells(Weave *w, uint32_t call);
+/* Makes the cell of a call of the path. */
+const uint64_t *glue_call_cell(Weave *w, uint32_t call);
 /* The path's call `call` is open where block `i` is left. `returned`: as below. */
 bool glue_is_open(const Path *path, uint32_t call, uint32_t i, bool returned);
 /* The target in RAX is looked up. */
