@@ -1,7 +1,7 @@
 /*
  * complete.c: what records and thunks need to know of an instruction beyond its routine and
- * operands: registers and flags in and out, whether it may fault. Cold: once per decoded
- * instruction.
+ * operands: registers and flags in and out, whether it may fault. Most of it is a row's, and is
+ * found once; the rest once per decoded instruction.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -13,19 +13,12 @@
 
 #include <Zydis/Mnemonic.h>
 
-static void note(GuestInsn *insn, uint8_t reg, bool written)
-{
-    if (reg == NO_REG)
-        return;
-    insn->regs |= (uint16_t)(1u << (reg >> 3));
-    if (written)
-        insn->written |= (uint16_t)(1u << (reg >> 3));
-}
-
 #define BIT(reg) (1u << R_##reg)
 
+/* ---- by row ---- */
+
 /* Registers that an instruction uses without naming them. */
-static void note_implicit(GuestInsn *insn)
+static void put_implicit(RowFacts *fact)
 {
     static const struct {
         uint16_t mnemonic, read, written;
@@ -52,21 +45,21 @@ static void note_implicit(GuestInsn *insn)
         { ZYDIS_MNEMONIC_XBEGIN, BIT(RAX), BIT(RAX) },
     };
     for (unsigned i = 0; i < sizeof implicit / sizeof implicit[0]; i++) {
-        if (implicit[i].mnemonic != insn->mnemonic)
+        if (implicit[i].mnemonic != fact->mnemonic)
             continue;
-        insn->regs |= implicit[i].read | implicit[i].written;
-        insn->written |= implicit[i].written;
+        fact->regs |= implicit[i].read | implicit[i].written;
+        fact->written |= implicit[i].written;
     }
 }
 
-static bool uses_stack(const GuestInsn *insn)
+static bool uses_stack(unsigned mnemonic)
 {
     static const uint16_t users[] = {
         ZYDIS_MNEMONIC_PUSH, ZYDIS_MNEMONIC_POP, ZYDIS_MNEMONIC_PUSHFQ, ZYDIS_MNEMONIC_POPFQ,
         ZYDIS_MNEMONIC_CALL, ZYDIS_MNEMONIC_RET, ZYDIS_MNEMONIC_LEAVE,
     };
     for (unsigned i = 0; i < sizeof users / sizeof users[0]; i++) {
-        if (users[i] == insn->mnemonic)
+        if (users[i] == mnemonic)
             return true;
     }
     return false;
@@ -86,17 +79,16 @@ static const uint16_t condition_flags[8] = {
 
 enum { ROWS_OF_CONDITION = ROW_SETNO_R - ROW_SETO_R };
 
-static void take_flags(GuestInsn *insn, unsigned row)
+static void put_flags(RowFacts *fact, unsigned row)
 {
-    insn->flags_in = insn->flags_out = 0;
-    if (insn->cc < 16)
-        insn->flags_in = condition_flags[insn->cc >> 1];
+    if (fact->cc < 16)
+        fact->flags_in = condition_flags[fact->cc >> 1];
     if (row >= ROW_SETO_R && row <= ROW_CMOVNLE_RM)
-        insn->flags_in = condition_flags[(row - ROW_SETO_R) / ROWS_OF_CONDITION >> 1];
-    switch (insn->mnemonic) {
+        fact->flags_in = condition_flags[(row - ROW_SETO_R) / ROWS_OF_CONDITION >> 1];
+    switch (fact->mnemonic) {
     case ZYDIS_MNEMONIC_ADC:
     case ZYDIS_MNEMONIC_SBB:
-        insn->flags_in = RFLAGS_CF;
+        fact->flags_in = RFLAGS_CF;
         /* fall through */
     case ZYDIS_MNEMONIC_ADD:
     case ZYDIS_MNEMONIC_SUB:
@@ -112,31 +104,69 @@ static void take_flags(GuestInsn *insn, unsigned row)
     case ZYDIS_MNEMONIC_IMUL:
     case ZYDIS_MNEMONIC_POPFQ:
     case ZYDIS_MNEMONIC_SYSCALL:
-        insn->flags_out = RFLAGS_ARITH;
+        fact->flags_out = RFLAGS_ARITH;
         break;
     case ZYDIS_MNEMONIC_INC:
     case ZYDIS_MNEMONIC_DEC:
-        insn->flags_out = RFLAGS_ARITH & ~RFLAGS_CF;
+        fact->flags_out = RFLAGS_ARITH & ~RFLAGS_CF;
         break;
     case ZYDIS_MNEMONIC_ROL:
     case ZYDIS_MNEMONIC_ROR:
-        insn->flags_out = RFLAGS_CF | RFLAGS_OF;
+        fact->flags_out = RFLAGS_CF | RFLAGS_OF;
         break;
     case ZYDIS_MNEMONIC_BT:
-        insn->flags_out = RFLAGS_ARITH & ~RFLAGS_ZF;
+        fact->flags_out = RFLAGS_ARITH & ~RFLAGS_ZF;
         break;
     case ZYDIS_MNEMONIC_PUSHFQ:
-        insn->flags_in = RFLAGS_ARITH;
+        fact->flags_in = RFLAGS_ARITH;
         break;
     case ZYDIS_MNEMONIC_LOOPE:
     case ZYDIS_MNEMONIC_LOOPNE:
-        insn->flags_in = RFLAGS_ZF;
+        fact->flags_in = RFLAGS_ZF;
         break;
     default:
         break;
     }
-    if (insn->shape == SHAPE_RC)
-        insn->flags_in = RFLAGS_ARITH;
+    if (fact->shape == SHAPE_RC)
+        fact->flags_in = RFLAGS_ARITH;
+}
+
+void complete_init(void)
+{
+    for (unsigned row = 0; row < ROW_COUNT + SPECIAL_COUNT; row++) {
+        RowFacts *fact = &fetch_facts[row];
+        fact->regs = fact->written = fact->flags_in = fact->flags_out = 0;
+        fact->uses_stack = uses_stack(fact->mnemonic);
+        put_implicit(fact);
+        put_flags(fact, row);
+    }
+}
+
+/* ---- by instruction ---- */
+
+static void note(GuestInsn *insn, uint8_t reg, bool written)
+{
+    if (reg == NO_REG)
+        return;
+    insn->regs |= (uint16_t)(1u << (reg >> 3));
+    if (written)
+        insn->written |= (uint16_t)(1u << (reg >> 3));
+}
+
+/* The first `size` bytes of a word. */
+static uint64_t first_bytes(const uint8_t *from, unsigned size)
+{
+    uint64_t word = *(const uint64_t *)(const void *)from;
+    return size >= sizeof word ? word : word & ~(~UINT64_C(0) << 8 * size);
+}
+
+/* With zeros behind them, in two words that share a byte. */
+static void put_bytes(GuestInsn *insn, const uint8_t *bytes)
+{
+    enum { SECOND = sizeof insn->bytes - sizeof(uint64_t) };
+    unsigned more = insn->size > SECOND ? insn->size - SECOND : 0;
+    *(uint64_t *)(void *)&insn->bytes[SECOND] = first_bytes(bytes + SECOND, more);
+    *(uint64_t *)(void *)&insn->bytes[0] = first_bytes(bytes, insn->size);
 }
 
 void fetch_complete(GuestInsn *insn, const uint8_t *bytes)
@@ -144,7 +174,10 @@ void fetch_complete(GuestInsn *insn, const uint8_t *bytes)
     unsigned row = insn->routine / ROUTINES_OF_ROW;
     const RowFacts *fact = &fetch_facts[row];
     bool memory = form_has_memory(insn->shape);
-    insn->regs = insn->written = 0;
+    insn->regs = fact->regs;
+    insn->written = fact->written;
+    insn->flags_in = fact->flags_in;
+    insn->flags_out = fact->flags_out;
     note(insn, insn->a, fact->writes_a || row == ROW_COUNT + SPECIAL_mov_long);
     note(insn, insn->b, fact->writes_b);
     if (memory) {
@@ -153,8 +186,7 @@ void fetch_complete(GuestInsn *insn, const uint8_t *bytes)
     } else {
         insn->mem = (GuestMem){ 0 };
     }
-    note_implicit(insn);
-    insn->faults = (memory && row != ROW_LEA_RM) || uses_stack(insn);
+    insn->faults = (memory && row != ROW_LEA_RM) || fact->uses_stack;
     insn->locked = insn->is_string = insn->gs = false;
     insn->gs_modrm = 0;
     if (insn->rip_modrm == 0) {
@@ -163,7 +195,5 @@ void fetch_complete(GuestInsn *insn, const uint8_t *bytes)
     }
     if (insn->flow == FLOW_NEXT || insn->flow == FLOW_RET || insn->shape != SHAPE_I)
         insn->target = 0;
-    take_flags(insn, row);
-    for (unsigned i = 0; i < sizeof insn->bytes; i++)
-        insn->bytes[i] = i < insn->size ? bytes[i] : 0;
+    put_bytes(insn, bytes);
 }

@@ -32,7 +32,7 @@ static DecodeFull *decode_full;
 static ZydisDecodedInstruction zi; /* under code_lock */
 static ZydisDecodedOperand zo[ZYDIS_MAX_OPERAND_COUNT];
 
-enum { MAX_INSN = 15, PAGE = 4096, NOT_GENERAL = -1 };
+enum { MAX_INSN = 15, PAGE = 4096, NOT_GENERAL = -1, WINDOW = 64 };
 
 static void init_in_gate(void *argument)
 {
@@ -491,16 +491,38 @@ static bool may_store(const GuestInsn *insn)
     return insn->is_string || (insn->faults && memory);
 }
 
+/* Code, read some instructions at a time. */
+typedef struct Window {
+    uint64_t start, end;
+    uint8_t bytes[WINDOW + FETCH_READS]; /* zeros behind `end` */
+} Window;
+
+/* What may be read and no instruction asked for stays within a page: the next may not be there. */
+static void look_at(Window *window, uint64_t pc, const CodeMap *map)
+{
+    uint64_t size = readable(pc, map), in_page = PAGE - (pc & (PAGE - 1));
+    uint64_t most = in_page < MAX_INSN ? MAX_INSN : in_page < WINDOW ? in_page : WINDOW;
+    size = size < most ? size : most;
+    code_read(window->bytes, pc, size);
+    for (unsigned i = 0; i < FETCH_READS; i++)
+        window->bytes[size + i] = 0;
+    window->start = pc;
+    window->end = pc + size;
+}
+
 /* Decodes on; ends at what needs Zydis where `in_gate` is false. */
 static void decode_on(DecodedRun *run, bool in_gate)
 {
     uint64_t pc = run->pc + run->size;
+    Window window;
+    window.end = 0;
     while (run->n < BLOCK_MAX_INSNS) {
         GuestInsn *insn = &run->insn[run->n];
-        uint8_t bytes[FETCH_READS] = { 0 };
-        uint64_t size = readable(pc, &run->map);
+        if (window.end < pc + MAX_INSN)
+            look_at(&window, pc, &run->map);
+        const uint8_t *bytes = &window.bytes[pc - window.start];
+        uint64_t size = window.end - pc;
         unsigned room = size < MAX_INSN ? (unsigned)size : MAX_INSN;
-        code_read(bytes, pc, room);
         if (!decode_form(insn, bytes, pc, room)) {
             if (!in_gate)
                 return;

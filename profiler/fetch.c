@@ -49,8 +49,8 @@ static const struct OpcodeLine {
         : 4,
 static const uint8_t handler_count[ROW_COUNT] = { INTERP_ROWS(AS_HANDLER_COUNT) };
 
-#define AS_SPECIAL_FACTS(name, mnemonic, flow)                                                     \
-    { 0xffff, ZYDIS_MNEMONIC_##mnemonic, SHAPE_NONE, FLOW_##flow, 16, false, false },
+#define AS_SPECIAL_FACTS(name, mnem, to)                                                           \
+    { .valid = 0xffff, .mnemonic = ZYDIS_MNEMONIC_##mnem, .flow = FLOW_##to, .cc = 16 },
 static const RowFacts special_facts[SPECIAL_COUNT] = { SPECIALS(AS_SPECIAL_FACTS) };
 
 static bool only_reads(unsigned mnemonic)
@@ -75,6 +75,7 @@ static void init_facts(void)
         if (i >= SPECIAL_j_O)
             fetch_facts[ROW_COUNT + i].cc = (uint8_t)(i - SPECIAL_j_O);
     }
+    complete_init();
 }
 
 const uint8_t fetch_prefix_bits[256] = {

@@ -27,6 +27,10 @@ typedef struct RowFacts {
     uint8_t flow;
     uint8_t cc;
     bool writes_a, writes_b; /* its register operands */
+    /* By complete_init: */
+    bool uses_stack;
+    uint16_t regs, written; /* general registers, without those that its operands name */
+    uint16_t flags_in, flags_out;
 } RowFacts;
 
 extern RowFacts fetch_facts[ROW_COUNT + SPECIAL_COUNT];
@@ -42,6 +46,9 @@ enum { FETCH_READS = 16 };
 bool fetch_insn(GuestInsn *insn, const uint8_t *bytes, unsigned room, uint64_t pc);
 /* Fills in the rest. */
 void fetch_complete(GuestInsn *insn, const uint8_t *bytes);
+/* Once: what of that is the same for all instructions of a row. The rest of fetch_facts is there.
+ */
+void complete_init(void);
 /* Once: the table by opcode. */
 void fetch_init(void);
 

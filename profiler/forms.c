@@ -34,12 +34,6 @@ int form_size_index(unsigned bits)
     return bits == 8 ? 0 : bits == 16 ? 1 : bits == 32 ? 2 : bits == 64 ? 3 : -1;
 }
 
-bool form_has_memory(unsigned shape)
-{
-    return shape == SHAPE_M || shape == SHAPE_RM || shape == SHAPE_MR || shape == SHAPE_MI ||
-           shape == SHAPE_RMI;
-}
-
 bool form_has_long_immediate(unsigned shape)
 {
     return shape == SHAPE_MI || shape == SHAPE_RMI;

@@ -17,7 +17,13 @@ Handler *form_special(const GuestInsn *insn);
 
 /* 0 to 3 for 8 to 64 bits; -1: another size. */
 int form_size_index(unsigned bits);
-bool form_has_memory(unsigned shape);
+static inline bool form_has_memory(unsigned shape)
+{
+    const unsigned shapes =
+        1u << SHAPE_M | 1u << SHAPE_RM | 1u << SHAPE_MR | 1u << SHAPE_MI | 1u << SHAPE_RMI;
+    return (shapes >> shape & 1) != 0;
+}
+
 /* The immediate stands in slot 1. */
 bool form_has_long_immediate(unsigned shape);
 bool form_is_shift(const GuestInsn *insn);

@@ -10,6 +10,7 @@
 #include "profiler/forms.h"
 #include "profiler/lookup.h"
 #include "profiler/record_room.h"
+#include "profiler/pairs.h"
 #include "profiler/records.h"
 #include "profiler/step.h"
 #include "profiler/tail.h"
@@ -54,6 +55,7 @@ bool interp_init(Vm *vm)
         return false;
     forms_init();
     fetch_init();
+    pairs_init();
     step_init();
     check_accesses();
     vm_lock(&vm->code_lock);

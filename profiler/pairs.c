@@ -17,7 +17,9 @@ Handler PAIR_FIRSTS(AS_DECLARED, x) PAIR_ENDS(AS_DECLARED, x) h_mov_rm_64a;
 #define AS_HALF(with, name) [PAIR_##name] = h_##name,
 Handler *const pair_halves[PAIR_N_SECONDS] = { PAIR_FIRSTS(AS_HALF, x) PAIR_ENDS(AS_HALF, x) };
 
-enum { MAX_RECORDS = 3 * BLOCK_MAX_INSNS + 2, NO_HALF = PAIR_N_SECONDS };
+enum { MAX_RECORDS = 3 * BLOCK_MAX_INSNS + 2, NO_HALF = PAIR_N_SECONDS, HALF_SLOTS = 256 };
+
+_Static_assert(2 * (int)PAIR_N_SECONDS < HALF_SLOTS, "most slots are free");
 
 typedef struct Choice {
     Handler *run;    /* instead of the record's own */
@@ -25,11 +27,29 @@ typedef struct Choice {
     uint16_t total;  /* dispatches from here to the end of the block */
 } Choice;
 
-static unsigned half_of(Handler *handler)
+/* 1 + the half, by its handler's address; 0: free. */
+static uint8_t half_at[HALF_SLOTS];
+
+static unsigned half_slot(Handler *handler)
+{
+    return (unsigned)((uint64_t)(uintptr_t)handler * UINT64_C(0x9e3779b97f4a7c15) >> 56);
+}
+
+void pairs_init(void)
 {
     for (unsigned i = 0; i < PAIR_N_SECONDS; i++) {
-        if (pair_halves[i] == handler)
-            return i;
+        unsigned at = half_slot(pair_halves[i]);
+        while (half_at[at] != 0)
+            at = (at + 1) % HALF_SLOTS;
+        half_at[at] = (uint8_t)(i + 1);
+    }
+}
+
+static unsigned half_of(Handler *handler)
+{
+    for (unsigned at = half_slot(handler); half_at[at] != 0; at = (at + 1) % HALF_SLOTS) {
+        if (pair_halves[half_at[at] - 1] == handler)
+            return half_at[at] - 1u;
     }
     return NO_HALF;
 }

@@ -44,6 +44,8 @@ extern Handler *const push_runs[RUN_MOST + 1], *const pop_runs[RUN_MOST + 1];
 extern Handler *const pop_runs_ret[RUN_MOST + 1];
 extern Handler h_plt_jump;
 
+/* Once. */
+void pairs_init(void);
 /*
  * Chooses superinstructions for a block whose records start at ops[start[0]] ... ops[start[n - 1]]:
  * as few dispatches as the tables allow.

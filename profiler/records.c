@@ -36,24 +36,6 @@ enum {
         3, /* handled instructions in a row that are cheaper in a thunk, if executed often */
 };
 
-/* ---- flag liveness ---- */
-
-/* live_after: per instruction, the flags that are live behind it. Returns those before the first.
- */
-static uint32_t find_live_flags(const DecodedRun *run, uint16_t *live_after)
-{
-    uint32_t live = RFLAGS_ARITH;
-    for (uint32_t i = run->n; i-- > 0;) {
-        const GuestInsn *insn = &run->insn[i];
-        unsigned slots;
-        live_after[i] = (uint16_t)live;
-        live = (live & ~(uint32_t)insn->flags_out) | insn->flags_in;
-        if (insn->faults || insn->flow != FLOW_NEXT || form_handler(insn, &slots) == NULL)
-            live = RFLAGS_ARITH;
-    }
-    return live;
-}
-
 /* ---- emitting ---- */
 
 typedef struct Emit {
@@ -66,11 +48,37 @@ typedef struct Emit {
     uint32_t n_records;
     uint16_t start[MAX_SLOTS]; /* first slot of each record */
     uint8_t insn_of[MAX_SLOTS];
+    Handler *handler[BLOCK_MAX_INSNS]; /* of each instruction: form_handler… */
+    uint8_t slots[BLOCK_MAX_INSNS];    /* …and its slots */
     uint16_t live_after[BLOCK_MAX_INSNS];
     bool native[BLOCK_MAX_INSNS + 1];
     ValuePoints values;
     uint32_t value; /* the next of them */
 } Emit;
+
+static void find_handlers(Emit *e)
+{
+    for (uint32_t i = 0; i < e->run->n; i++) {
+        unsigned slots;
+        e->handler[i] = form_handler(&e->run->insn[i], &slots);
+        e->slots[i] = (uint8_t)slots;
+    }
+}
+
+/* live_after: per instruction, the flags that are live behind it. Returns those before the first.
+ */
+static uint32_t find_live_flags(Emit *e)
+{
+    uint32_t live = RFLAGS_ARITH;
+    for (uint32_t i = e->run->n; i-- > 0;) {
+        const GuestInsn *insn = &e->run->insn[i];
+        e->live_after[i] = (uint16_t)live;
+        live = (live & ~(uint32_t)insn->flags_out) | insn->flags_in;
+        if (insn->faults || insn->flow != FLOW_NEXT || e->handler[i] == NULL)
+            live = RFLAGS_ARITH;
+    }
+    return live;
+}
 
 static Op *emit(Emit *e, Handler *run, unsigned slots)
 {
@@ -302,10 +310,8 @@ static void find_native(Emit *e)
     uint32_t worth = vm_keeps_gs(&the_vm) ? BLOCK_MAX_INSNS + 1 : RUN_WORTH;
     bool wanted = false;
     for (uint32_t i = 0; i <= run->n; i++) {
-        unsigned slots;
         bool fused = i + 2 == run->n && fused_handler(&run->insn[i], &run->insn[i + 1]) != NULL;
-        bool needs = i < run->n && run->insn[i].flow == FLOW_NEXT &&
-                     form_handler(&run->insn[i], &slots) == NULL;
+        bool needs = i < run->n && run->insn[i].flow == FLOW_NEXT && e->handler[i] == NULL;
         bool fits = needs || (i < run->n && !fused && may_absorb(&run->insn[i]));
         e->native[i] = fits;
         wanted = wanted || needs;
@@ -442,7 +448,6 @@ static void emit_all(Emit *e)
     DecodedRun *run = e->run;
     while (e->insn < run->n) {
         const GuestInsn *insn = &run->insn[e->insn];
-        unsigned slots;
         Handler *fused = e->insn + 2 == run->n ? fused_handler(insn, insn + 1) : NULL;
         emit_values(e);
         if (insn->gs && insn->mem.base == GS_ADDRESS_REG)
@@ -456,9 +461,9 @@ static void emit_all(Emit *e)
         } else if (insn->flow != FLOW_NEXT) {
             emit_transfer(e, insn);
         } else {
-            Handler *handler = form_handler(insn, &slots);
+            Handler *handler = e->handler[e->insn];
             if (handler != h_nop)
-                emit_handled(e, insn, handler, slots);
+                emit_handled(e, insn, handler, e->slots[e->insn]);
         }
         e->insn++;
     }
@@ -518,7 +523,8 @@ static Block *make(DecodedRun *run, const Block *whole, uint32_t first, bool wit
         block->counter = e.counter = whole->counter;
     }
     block->observed = e.values.n != 0;
-    block->flags_dead = find_live_flags(run, e.live_after) == 0;
+    find_handlers(&e);
+    block->flags_dead = find_live_flags(&e) == 0;
     find_native(&e);
     if (with_head)
         emit_head(&e);
