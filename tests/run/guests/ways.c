@@ -28,10 +28,11 @@ __asm__(".text\n"
         "    lea 3(%rdi), %rax\n"
         "    ret\n");
 
-#define PARTS(name)                                                                                \
+/* `own` makes each part differ, or the compiler has one code for both. */
+#define PARTS(name, own)                                                                           \
     static __attribute__((noinline)) uint64_t name##_inner(uint64_t i)                             \
     {                                                                                              \
-        uint64_t sum = i * 3;                                                                      \
+        uint64_t sum = i * own;                                                                    \
         if (i % 16 == 3)                                                                           \
             sum ^= i << 4;                                                                         \
         if (i % 100 == 77)                                                                         \
@@ -40,7 +41,7 @@ __asm__(".text\n"
     }                                                                                              \
     static __attribute__((noinline)) uint64_t name##_outer(uint64_t i)                             \
     {                                                                                              \
-        uint64_t sum = name##_inner(i) + 1;                                                        \
+        uint64_t sum = name##_inner(i) + own;                                                      \
         if (i % 1000 == 999)                                                                       \
             sum -= name##_inner(i + 1);                                                            \
         return sum ^ name##_inner(i / 3);                                                          \
@@ -56,7 +57,7 @@ __asm__(".text\n"
                          : "=a"(result)                                                            \
                          : "D"(i), "S"(mask)                                                       \
                          : "cc", "memory");                                                        \
-        return result;                                                                             \
+        return result + own;                                                                       \
     }                                                                                              \
     static __attribute__((noinline)) uint64_t name##_flags(uint64_t i)                             \
     {                                                                                              \
@@ -71,11 +72,11 @@ __asm__(".text\n"
                          : "+a"(result)                                                            \
                          : "c"(i)                                                                  \
                          : "cc");                                                                  \
-        return result;                                                                             \
+        return result + own;                                                                       \
     }                                                                                              \
     static __attribute__((noinline)) uint64_t name##_short(uint64_t i)                             \
     {                                                                                              \
-        uint64_t n = i % 64 == 0 ? 0 : 1 + i % 3, sum = i;                                         \
+        uint64_t n = i % 64 == 0 ? 0 : 1 + i % 3, sum = i * own;                                   \
         __asm__ volatile("jrcxz 2f\n"                                                              \
                          "1: add $7, %0\n"                                                         \
                          "loop 1b\n"                                                               \
@@ -89,7 +90,7 @@ __asm__(".text\n"
     {                                                                                              \
         uint64_t calls = 0, hops = 0, flags = 0, shorts = 0;                                       \
         for (uint64_t i = 0; i < ROUNDS; i++) {                                                    \
-            calls = calls * 31 + name##_outer(i);                                                  \
+            calls = calls * (own + 2) + name##_outer(i);                                           \
             hops += name##_hop(i, i < ROUNDS / 2 ? 7 : 0);                                         \
             flags = flags * 7 + name##_flags(i);                                                   \
             shorts += name##_short(i);                                                             \
@@ -98,8 +99,8 @@ __asm__(".text\n"
                (unsigned long long)flags, (unsigned long long)shorts);                             \
     }
 
-PARTS(alone)
-PARTS(after)
+PARTS(alone, 5)
+PARTS(after, 11)
 
 int main(void)
 {
