@@ -1,17 +1,19 @@
 /*
  * flow.h: records that end a block, and what they call.
  *
- *   record       imm       slot 1                              slot 2
- *   jump         counter   link[0] target
- *   jcc          counter   link[0] not taken, link[1] taken
- *   compare+jcc  operands  as jcc                              word[0] counter, word[1] imm or
- * address call         counter   link[0] target, link[1] return      word[0] return address call
- * reg     counter   word[0] return address, link[1] return jump reg     counter ret counter word[0]
- * bytes to drop after syscall      counter   word[0] its address link         -         word[0]
- * target, word[1] address of the link to patch exit         RunExit   word[0] address
+ *   record         imm        slot 1                                  slot 2
+ *   jump           counter    link[0] target
+ *   jcc            counter    link[0] not taken, link[1] taken
+ *   compare + jcc  operands   as jcc                                  word[0] counter, word[1]
+ * immediate or address call           counter    link[0] target, link[1] return          word[0]
+ * return address call reg       counter    word[0] return address, link[1] return jump reg counter
+ *   ret            counter    word[0] bytes to drop after
+ *   syscall        counter    word[0] its address
+ *   exit           RunExit    word[0] address
  *
- * A link leads to the first record of a block, or to a `link` record that finds it and patches the
- * link with one 8-byte store. Counters of a conditional are +0 taken, +1 not taken.
+ * A link leads to the first record of a block, or to what finds it and patches the link with one
+ * 8-byte store. That is half a slot behind the record: h_link_2 or h_link_3, by the record's slots;
+ * first the one of link[0]. Counters of a conditional are +0 taken, +1 not taken.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -21,8 +23,8 @@
 #include "profiler/rows.h"
 
 #ifndef STEP_ENGINE
-Handler h_make_raw, h_to_raw, h_exit, h_exit_here, h_burst, h_link, h_stale, h_check, h_model,
-    h_pending;
+Handler h_make_raw, h_to_raw, h_exit, h_exit_here, h_burst, h_link_2, h_link_3, h_nowhere, h_stale,
+    h_check, h_model, h_pending;
 Handler h_jump, h_fall, h_call, h_call_r, h_jump_r, h_ret, h_ret_drop, h_syscall;
 Handler h_loop, h_loope, h_loopne, h_jrcxz, h_jecxz;
 Handler h_zero_32, h_zero_64, h_xbegin, h_cpuid, h_pushf, h_popf, h_cld, h_std;

@@ -129,7 +129,7 @@ static Trace *trace_of(const Weave *w, const Block *block)
         return NULL;
     if (block == w->path->block[0].block && w->trace->from == 0)
         return w->trace;
-    for (Trace *trace = block->traces; trace != NULL; trace = trace->same_head) {
+    for (Trace *trace = pool_at(block->traces); trace != NULL; trace = pool_at(trace->same_head)) {
         if (trace->from == 0 && trace->stale == 0)
             return trace;
     }
@@ -496,7 +496,7 @@ void glue_dispatch(Weave *w, Code *code, uint32_t i)
     const GuestInsn *insn = &at->insn[at->n - 1];
     Site *site = pool_take_from(w->pool, sizeof *site);
     site->code = code->at;
-    site->op = at->block->ops + at->block->n_slots - (at->block->end == LIVE_END_CALL_IND ? 3 : 2);
+    site->op = block_last_record(at->block);
     site->before = w->passed[i];
     site->edge = at->block->counter;
     w->failed |= !stub_new_site(site);

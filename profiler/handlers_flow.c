@@ -63,18 +63,30 @@ __attribute__((noinline)) const Op *flow_find_code(Cpu *cpu, uint64_t pc, bool *
     return to;
 }
 
-static __attribute__((noinline)) const Op *resolve_link(Cpu *cpu, const Op *op)
+/* `op`: behind the `slots` of the record whose link it is; as far as that is from slot 1. */
+static __attribute__((noinline)) const Op *resolve_link(Cpu *cpu, const Op *op, unsigned slots)
 {
     bool real;
-    const Op *to = flow_find_code(cpu, op[1].word[0], &real);
+    const Op *to = flow_find_code(cpu, lookup_pc(op), &real);
     if (real)
-        __atomic_store_n((const Op **)op[1].word[1], to, __ATOMIC_RELEASE);
+        __atomic_store_n((const Op **)(uintptr_t)(op - (slots - 1)), to, __ATOMIC_RELEASE);
     return to;
 }
 
-HANDLER(h_link)
+HANDLER(h_link_2)
 {
-    JUMP_TO(resolve_link(cpu, op));
+    JUMP_TO(resolve_link(cpu, op, 2));
+}
+
+HANDLER(h_link_3)
+{
+    JUMP_TO(resolve_link(cpu, op, 3));
+}
+
+/* Where the call that was never made goes on. */
+HANDLER(h_nowhere)
+{
+    JUMP_TO(flow_find_code(cpu, UINT64_MAX, NULL));
 }
 
 /* The first record of a forgotten block: finds what is at its address now. */

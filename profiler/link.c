@@ -26,48 +26,57 @@ typedef struct Door {
     const uint8_t **cell; /* the entry of `trace`, or… */
     const uint8_t *leave; /* …an exit */
     Trace *trace;
-    LinkNode *links; /* jumps to `code` */
+    PoolRef links; /* jumps to `code` */
     struct Door *next;
 } Door;
 
 static Door *doors[DOOR_BUCKETS];
-static LinkNode *spare;
+static PoolRef spare; /* LinkNode */
 
 /* ---- lists ---- */
 
-static void push(LinkNode **list, uint8_t *field)
+/* `to`: what all jumps of the list lead to. */
+static void push(PoolRef *list, const uint8_t *to, const uint8_t *field)
 {
-    LinkNode *node = spare;
-    if (node != NULL)
-        spare = node->next;
-    else
-        node = pool_take(sizeof *node);
-    *node = (LinkNode){ field, *list };
-    *list = node;
+    PoolRef ref = spare;
+    if (ref == 0)
+        ref = pool_ref(pool_take(sizeof(LinkNode)));
+    LinkNode *node = pool_at(ref);
+    spare = node->next;
+    *node = (LinkNode){ (int32_t)(field - to), *list };
+    *list = ref;
 }
 
-static uint8_t *pop(LinkNode **list)
+static uint8_t *field_of(PoolRef ref, const uint8_t *to)
 {
-    LinkNode *node = *list;
+    return (uint8_t *)(uintptr_t)to + ((const LinkNode *)pool_at(ref))->field;
+}
+
+static uint8_t *pop(PoolRef *list, const uint8_t *to)
+{
+    PoolRef ref = *list;
+    LinkNode *node = pool_at(ref);
+    uint8_t *field = field_of(ref, to);
     *list = node->next;
     node->next = spare;
-    spare = node;
-    return node->field;
+    spare = ref;
+    return field;
 }
 
-static void drop_fields(LinkNode **list, const uint8_t *start, const uint8_t *end)
+static void drop_fields(PoolRef *list, const uint8_t *to, const uint8_t *start, const uint8_t *end)
 {
-    while (*list != NULL) {
-        if ((*list)->field >= start && (*list)->field < end)
-            pop(list);
+    while (*list != 0) {
+        const uint8_t *field = field_of(*list, to);
+        if (field >= start && field < end)
+            pop(list, to);
         else
-            list = &(*list)->next;
+            list = &((LinkNode *)pool_at(*list))->next;
     }
 }
 
 void link_note(Trace *trace, uint8_t *field)
 {
-    push(&trace->links, field);
+    push(&trace->links, trace->code, field);
 }
 
 /* ---- doors ---- */
@@ -127,7 +136,7 @@ bool link_lead(uint8_t *field, Trace *trace, uint64_t pc, uint32_t from)
     if (door->trace != trace)
         point_door(door, trace);
     emit_patch(field, door->code);
-    push(&door->links, field);
+    push(&door->links, door->code, field);
     return true;
 }
 
@@ -135,7 +144,7 @@ bool link_lead(uint8_t *field, Trace *trace, uint64_t pc, uint32_t from)
 
 static uint64_t head_of(const Trace *trace)
 {
-    return trace->blocks[0]->pc;
+    return trace_block(trace, 0)->pc;
 }
 
 void link_open(Trace *trace)
@@ -143,11 +152,11 @@ void link_open(Trace *trace)
     for (Door *door = *bucket_of(head_of(trace)); door != NULL; door = door->next) {
         if (door->pc != head_of(trace) || door->from != trace->from)
             continue;
-        LinkNode *waiting = door->links;
-        door->links = NULL;
+        PoolRef waiting = door->links;
+        door->links = 0;
         point_door(door, trace);
-        while (waiting != NULL) /* to this door again, where the trace is out of reach */
-            link_lead(pop(&waiting), trace, door->pc, door->from);
+        while (waiting != 0) /* to this door again, where the trace is out of reach */
+            link_lead(pop(&waiting, door->code), trace, door->pc, door->from);
     }
 }
 
@@ -165,11 +174,11 @@ void link_supersede(Trace *old, Trace *made)
         if (door->trace == old)
             point_door(door, made);
     }
-    LinkNode *kept = NULL;
-    while (old->links != NULL) {
-        uint8_t *field = pop(&old->links);
+    PoolRef kept = 0;
+    while (old->links != 0) {
+        uint8_t *field = pop(&old->links, old->code);
         if (!link_lead(field, made, head_of(made), made->from))
-            push(&kept, field); /* no room for a door: by way of the old entry */
+            push(&kept, old->code, field); /* no room for a door: by way of the old entry */
     }
     old->links = kept;
 }
@@ -177,10 +186,10 @@ void link_supersede(Trace *old, Trace *made)
 bool link_lead_elsewhere(Trace *trace)
 {
     bool all = true;
-    Trace *other = translate_find(trace->blocks[0], trace->from);
+    Trace *other = translate_find(trace_block(trace, 0), trace->from);
     close_doors(trace);
-    while (trace->links != NULL) {
-        uint8_t *field = pop(&trace->links);
+    while (trace->links != 0) {
+        uint8_t *field = pop(&trace->links, trace->code);
         all &= link_lead(field, other, head_of(trace), trace->from);
     }
     return all;
@@ -190,11 +199,13 @@ void link_drop_fields(const uint8_t *start, const uint8_t *end)
 {
     for (uint32_t i = 0; i < cache_n_arenas(); i++) {
         const CacheArena *arena = cache_arena(i);
-        for (uint32_t k = 0; k < arena->n_traces; k++)
-            drop_fields(&((Trace *)(uintptr_t)arena->traces[k])->links, start, end);
+        for (uint32_t k = 0; k < arena->n_traces; k++) {
+            Trace *trace = (Trace *)(uintptr_t)arena->traces[k];
+            drop_fields(&trace->links, trace->code, start, end);
+        }
     }
     for (unsigned i = 0; i < DOOR_BUCKETS; i++) {
         for (Door *door = doors[i]; door != NULL; door = door->next)
-            drop_fields(&door->links, start, end);
+            drop_fields(&door->links, door->code, start, end);
     }
 }

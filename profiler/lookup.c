@@ -17,6 +17,7 @@
 #include "profiler/decode.h"
 #include "profiler/flow.h"
 #include "profiler/pool.h"
+#include "profiler/record_room.h"
 #include "profiler/records.h"
 #include "profiler/step.h"
 #include "profiler/translate.h"
@@ -62,7 +63,7 @@ static uint32_t n_decoded;
 /* Where there is no code: records that leave with the reason, at cpu->pc. */
 static Op no_code[RUN_VSYSCALL + 1];
 /* What an empty shadow slot holds: an address that no return has, and a call that leads nowhere. */
-static Op nowhere[4];
+static Op nowhere[3];
 static const Target no_target = { .pc = UINT64_MAX };
 static char refused_text[128];
 
@@ -85,8 +86,7 @@ void lookup_init(void)
     nowhere[1].link[1] = &nowhere[2];
     if (step_is_on()) /* links are guest addresses */
         nowhere[1].word[1] = UINT64_MAX;
-    nowhere[2].run = h_link;
-    nowhere[3].word[0] = UINT64_MAX;
+    nowhere[2].run = h_nowhere;
 }
 
 void lookup_init_thread(Cpu *cpu)
@@ -217,9 +217,24 @@ const Op *lookup_code(uint64_t pc, bool *real)
     return ops;
 }
 
+/* Where a link leads that was not followed yet: the first or the second of its record. */
+static uint64_t link_target(const Op *link)
+{
+    const Block *block = record_room_block_of(link);
+    if (block->is_tail)
+        block = block->whole;
+    bool second = ((uintptr_t)link & (sizeof *link - 1)) != 0;
+    bool on = block->end == LIVE_END_FALL || block->end == LIVE_END_CALL_IND ||
+              (block->end == LIVE_END_COND && !second) || (block->end == LIVE_END_CALL && second);
+    return on ? block->pc + block->size : block->target;
+}
+
 uint64_t lookup_pc(const Op *first)
 {
-    return first->run == h_link ? first[1].word[0] : block_of_first(first)->pc;
+    if (first->run == h_nowhere)
+        return UINT64_MAX;
+    bool link = first->run == h_link_2 || first->run == h_link_3;
+    return link ? link_target(first) : block_of_first(first)->pc;
 }
 
 /* ---- indirect targets ---- */

@@ -7,21 +7,22 @@
 
 #include "profiler/vm.h"
 
-enum { CHUNK = 64 * 1024, ALIGN = 8 };
+enum { CHUNK = 64 * 1024 };
 
 typedef struct PoolChunk {
     struct PoolChunk *next;
     size_t size;
 } PoolChunk;
 
-_Static_assert(sizeof(PoolChunk) % ALIGN == 0, "pieces behind it are aligned");
+_Static_assert(sizeof(PoolChunk) % POOL_ALIGN == 0, "pieces behind it are aligned");
 
 static Pool lasting;
 static PoolChunk *spare; /* of CHUNK bytes each */
+uint8_t *pool_base;
 
 static size_t rounded(size_t size)
 {
-    return (size + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+    return (size + POOL_ALIGN - 1) & ~(size_t)(POOL_ALIGN - 1);
 }
 
 static void add_chunk(Pool *pool, size_t size)
@@ -32,6 +33,8 @@ static void add_chunk(Pool *pool, size_t size)
         spare = chunk->next;
     else
         chunk = vm_alloc(size);
+    if (pool_base == NULL)
+        pool_base = (uint8_t *)chunk;
     *chunk = (PoolChunk){ pool->chunks, size };
     pool->chunks = chunk;
     pool->at = (uint8_t *)(chunk + 1);
@@ -69,4 +72,14 @@ void pool_empty(Pool *pool)
         spare = chunk;
     }
     *pool = (Pool){ 0 };
+}
+
+PoolRef pool_ref(const void *piece)
+{
+    if (piece == NULL)
+        return 0;
+    int64_t units = ((const uint8_t *)piece - pool_base) / POOL_ALIGN;
+    if (units != (PoolRef)units)
+        vm_die("memory of the VM lies too far apart, bytes", (uint64_t)units * POOL_ALIGN);
+    return (PoolRef)units;
 }

@@ -9,6 +9,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/*
+ * A piece, in half the room of a pointer: 0 is none. Pieces lie within 16 GiB of the first one.
+ */
+typedef int32_t PoolRef;
+
 /* Pieces that are all given back together. All zero: an empty one. */
 typedef struct Pool {
     struct PoolChunk *chunks; /* newest first */
@@ -20,5 +25,16 @@ void *pool_take(size_t size);
 /* The same until pool_empty. NULL: as pool_take. */
 void *pool_take_from(Pool *pool, size_t size);
 void pool_empty(Pool *pool);
+
+/* `piece`: what one of the above gave, or a multiple of 8 bytes behind that; NULL: none. */
+PoolRef pool_ref(const void *piece);
+
+enum { POOL_ALIGN = 8 };
+extern uint8_t *pool_base; /* the first of all pieces lies here; only for what follows */
+
+static inline void *pool_at(PoolRef ref)
+{
+    return ref != 0 ? pool_base + (int64_t)ref * POOL_ALIGN : NULL;
+}
 
 #endif

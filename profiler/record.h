@@ -15,6 +15,7 @@
 #ifndef RESPIN_PROFILER_RECORD_H
 #define RESPIN_PROFILER_RECORD_H
 
+#include "profiler/pool.h"
 #include "profiler/vm.h"
 
 typedef uint64_t Handler(Cpu *cpu, const Op *op, uint64_t fa, uint64_t fb, uint64_t kind);
@@ -45,13 +46,13 @@ typedef struct Block {
         struct Block *next;        /* in its bucket (lookup.c) */
         const struct Block *whole; /* is_tail: the block that this is the end of (tail.h) */
     };
-    struct Block *same_page;   /* list of all blocks that start in the same page */
-    uint64_t target;           /* of a direct branch */
-    struct Trace *traces;      /* whose head it is */
-    struct TraceNode *through; /* all that pass through it */
-    uint32_t live;             /* index of its LiveBlock */
-    uint32_t counter;          /* first counter of its end */
-    uint32_t number;           /* of the return at its end (stub.c); 0: none yet */
+    struct Block *same_page; /* list of all blocks that start in the same page */
+    uint64_t target;         /* of a direct branch */
+    PoolRef traces;          /* whose head it is: Trace */
+    PoolRef through;         /* all that pass through it: TraceBlock */
+    uint32_t live;           /* index of its LiveBlock */
+    uint32_t counter;        /* first counter of its end */
+    uint32_t number;         /* of the return at its end (stub.c); 0: none yet */
     uint16_t n_slots;
     uint8_t size; /* bytes of guest code */
     uint8_t n_insns;
@@ -79,6 +80,9 @@ static inline Block *block_of_first(const Op *op)
 {
     return (Block *)(uintptr_t)op[-1].word[0];
 }
+
+/* The record of the indirect branch, the return or the system call at its end. */
+Op *block_last_record(const Block *block);
 
 /* One target of one indirect branch; immutable once published. */
 typedef struct Target {

@@ -87,8 +87,7 @@ static Block *block_in(const Chunk *chunk, const Op *op)
 
 Block *record_room_block_of(const Op *op)
 {
-    uint32_t n = __atomic_load_n(&n_chunks, __ATOMIC_ACQUIRE);
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = __atomic_load_n(&n_chunks, __ATOMIC_ACQUIRE); i-- > 0;) {
         const Op *end = __atomic_load_n(&chunks[i].next, __ATOMIC_ACQUIRE);
         if (op >= chunks[i].start && op < end)
             return block_in(&chunks[i], op);

@@ -29,7 +29,7 @@
 #include <Zydis/Mnemonic.h>
 
 enum {
-    MAX_SLOTS = 1 + 3 * BLOCK_MAX_INSNS + 32 + VALUES_SLOTS * VALUES_PER_BLOCK,
+    MAX_SLOTS = 2 + 3 * BLOCK_MAX_INSNS + 32 + VALUES_SLOTS * VALUES_PER_BLOCK,
     ZERO_REG = offsetof(Cpu, scratch),                    /* always zero */
     TEMP_REG = offsetof(Cpu, scratch) + sizeof(uint64_t), /* between records of one instruction */
     RUN_WORTH =
@@ -137,20 +137,15 @@ static void emit_gs_address(Emit *e, const GuestInsn *insn)
     op[1].word[0] = (uint64_t)insn->gs_mem.disp;
 }
 
-/* A record that finds guest address `target` and then patches `link`. */
-static void make_link(const Op **link, uint64_t target)
+/* The last record, of `slots` slots, has links: what finds their blocks when they are followed. */
+static void emit_links(Emit *e, Op *op, unsigned slots)
 {
-    Op *op = pool_take(2 * sizeof *op);
-    op->run = h_link;
-    op[1].word[0] = target;
-    op[1].word[1] = (uint64_t)(uintptr_t)link;
-    *link = op;
-}
-
-static void make_links(Op *op, uint64_t first, uint64_t second)
-{
-    make_link(&op[1].link[0], first);
-    make_link(&op[1].link[1], second);
+    Op *finders = &e->ops[e->n];
+    Handler *finder = slots == 2 ? h_link_2 : h_link_3;
+    e->insn_of[e->n++] = (uint8_t)e->insn;
+    finders->word[0] = finders->word[1] = (uint64_t)(uintptr_t)finder;
+    op[1].link[0] = finders;
+    op[1].link[1] = (const Op *)(const void *)&finders->word[1];
 }
 
 /* ---- transfers ---- */
@@ -171,12 +166,12 @@ static uint8_t emit_indirect_operand(Emit *e, const GuestInsn *insn)
     return TEMP_REG;
 }
 
-static void emit_call(Emit *e, const GuestInsn *insn, uint64_t next)
+static void emit_call(Emit *e, uint64_t next)
 {
     Op *op = emit(e, h_call, 3);
     op->imm = (int32_t)e->counter;
     op[2].word[0] = next;
-    make_links(op, insn->target, next);
+    emit_links(e, op, 3);
     lookup_note_call(op, next);
 }
 
@@ -186,9 +181,9 @@ static void emit_call_indirect(Emit *e, const GuestInsn *insn, uint64_t next)
     Op *op = emit(e, h_call_r, 3);
     op->a = reg;
     op->imm = (int32_t)e->counter;
-    op[1].word[0] = next;
     op[2].word[0] = e->block->live;
-    make_link(&op[1].link[1], next);
+    emit_links(e, op, 3);
+    op[1].word[0] = next;
     lookup_note_call(op, next);
 }
 
@@ -234,7 +229,7 @@ static void emit_transfer(Emit *e, const GuestInsn *insn)
     case FLOW_COUNT:
         op = emit(e, insn->flow == FLOW_COND ? h_jcc[insn->cc] : count_handler(insn->mnemonic), 2);
         op->imm = (int32_t)e->counter;
-        make_links(op, next, insn->target);
+        emit_links(e, op, 2);
         break;
     case FLOW_ABORT:
         emit(e, h_xbegin, 1); /* then as a jump */
@@ -242,10 +237,10 @@ static void emit_transfer(Emit *e, const GuestInsn *insn)
     case FLOW_JUMP:
         op = emit(e, h_jump, 2);
         op->imm = (int32_t)e->counter;
-        make_link(&op[1].link[0], insn->target);
+        emit_links(e, op, 2);
         break;
     case FLOW_CALL:
-        emit_call(e, insn, next);
+        emit_call(e, next);
         break;
     case FLOW_CALL_IND:
         emit_call_indirect(e, insn, next);
@@ -268,10 +263,10 @@ static void emit_fall(Emit *e)
 {
     Op *op = emit(e, h_fall, 2);
     op->imm = (int32_t)e->counter;
-    make_link(&op[1].link[0], e->run->pc + e->run->size);
+    emit_links(e, op, 2);
 }
 
-static void emit_fused(Emit *e, Handler *handler, const GuestInsn *insn, const GuestInsn *jump)
+static void emit_fused(Emit *e, Handler *handler, const GuestInsn *insn)
 {
     Op *op = emit(e, handler, 3);
     op->a = insn->a;
@@ -286,7 +281,7 @@ static void emit_fused(Emit *e, Handler *handler, const GuestInsn *insn, const G
             op->imm = (int32_t)insn->imm;
     }
     e->insn++;
-    make_links(op, jump->pc + jump->size, jump->target);
+    emit_links(e, op, 3);
 }
 
 /* ---- thunks ---- */
@@ -457,7 +452,7 @@ static void emit_all(Emit *e)
             continue;
         }
         if (fused != NULL) {
-            emit_fused(e, fused, insn, insn + 1);
+            emit_fused(e, fused, insn);
         } else if (insn->flow != FLOW_NEXT) {
             emit_transfer(e, insn);
         } else {
@@ -533,6 +528,13 @@ static Block *make(DecodedRun *run, const Block *whole, uint32_t first, bool wit
     block->n_slots = (uint16_t)e.n;
     record_room_keep(block, e.insn_of);
     return block;
+}
+
+Op *block_last_record(const Block *block)
+{
+    enum { CALL_SLOTS = 3, LINK_SLOTS = 1, OTHER_SLOTS = 2 };
+    bool call = block->end == LIVE_END_CALL_IND;
+    return block->ops + block->n_slots - (call ? CALL_SLOTS + LINK_SLOTS : OTHER_SLOTS);
 }
 
 Block *records_make(DecodedRun *run)

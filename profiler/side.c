@@ -67,11 +67,11 @@ static void recall_path(const Trace *trace, Path *path)
     path->n_insns = 0;
     for (uint32_t i = 0; i < path->n; i++) {
         path->block[i] = (PathBlock){
-            .block = trace->blocks[i],
-            .n = trace->blocks[i]->n_insns,
-            .taken = trace->taken[i],
+            .block = trace_block(trace, i),
+            .n = trace_block(trace, i)->n_insns,
+            .taken = trace->at[i].taken,
             .within = NO_CALL,
-            .partner = trace->partner != NULL ? trace->partner[i] : NO_CALL,
+            .partner = trace->at[i].partner,
         };
     }
 }
@@ -106,8 +106,8 @@ static void recall_weave(Weave *w, const Exit *way, const Path *path, CacheRoom 
     w->flags_lost = w->failed = false;
     w->n_points = w->n_sums = w->n_side = w->n_leaves = 0;
     for (uint32_t i = 0; i < path->n; i++) {
-        w->passed[i] = trace->passed[i];
-        w->left[i] = trace->left[i];
+        w->passed[i] = trace_passed(trace, i);
+        w->left[i] = trace->at[i].left;
     }
 }
 
@@ -149,7 +149,7 @@ bool side_open(Exit *way)
     weave_stub(&w, way);
     for (uint32_t i = 0; i < w.n_sums; i++)
         live_add_sum(w.sum[i]);
-    way->trace->left[way->block] = w.left[way->block];
+    way->trace->at[way->block].left = w.left[way->block];
     cache_keep(&room, NULL);
     redirect(way, stub);
     way->is_open = true;

@@ -35,7 +35,7 @@ static bool find_point(const Trace *trace, uint64_t rip, TracePoint *point)
 {
     uint64_t offset = rip - (uint64_t)trace->code;
     return offset < trace->size &&
-           point_find(trace->points, trace->n_points, (uint32_t)offset, point);
+           point_find(pool_at(trace->points), trace->n_points, (uint32_t)offset, point);
 }
 
 StateAnswer translate_state(Thread *thread, const int64_t *host_gregs, bool fault)
@@ -48,10 +48,11 @@ StateAnswer translate_state(Thread *thread, const int64_t *host_gregs, bool faul
     TracePoint point;
     if (trace == NULL || !find_point(trace, rip, &point) || !(fault || point.clean))
         return STATE_STEP;
-    const Block *block = trace->blocks[point.block];
+    const Block *block = trace_block(trace, point.block);
     take_registers(cpu, &point, host_gregs);
-    if (trace->passed[point.block] != 0)
-        cpu->counter[trace->passed[point.block]]++;
+    uint32_t passed = trace_passed(trace, point.block);
+    if (passed != 0)
+        cpu->counter[passed]++;
     if (fault) {
         interp_stop_at(cpu, block, point.insn);
         return STATE_EXACT;

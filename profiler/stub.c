@@ -78,7 +78,7 @@ static uint32_t new_return(const Op *op)
 uint32_t stub_return_number(Block *block)
 {
     if (block->number == 0)
-        block->number = new_return(block->ops + block->n_slots - 2);
+        block->number = new_return(block_last_record(block));
     return block->number;
 }
 

@@ -20,8 +20,9 @@
 #include <Zydis/Mnemonic.h>
 
 enum {
-    LONG_INSNS = 32,   /* beyond it, a final trace ends at the heads of others, too */
-    MOST_ASKED = 6,    /* traces through a block whose counters are asked for its likely edge */
+    LONG_INSNS = 32, /* beyond it, a final trace ends at the heads of others, too */
+    MOST_ASKED =
+        6, /* passages of traces through a block whose counters are asked for its likely edge */
     LIKELY_SHARE = 45, /* percent of an indirect branch's targets */
     UNROLL_INSNS = 64, /* a loop is not passed again beyond this size */
     PREFIX_GS = 0x65,
@@ -153,7 +154,8 @@ static void count_in_trace(const Cpu *cpu, const Trace *trace, uint32_t i, uint6
     uint64_t out = 0;
     *stayed = *left = 0;
     for (uint32_t k = 0; k < trace->n_blocks; k++) {
-        uint64_t n = trace->left[k] != 0 ? cpu->counter[trace->left[k]] : 0;
+        uint32_t counter = trace->at[k].left;
+        uint64_t n = counter != 0 ? cpu->counter[counter] : 0;
         if (k == i)
             *left = n;
         if (trace->visits != 0 ? k <= i : k > i)
@@ -172,18 +174,12 @@ static bool mostly_taken(const Cpu *cpu, const Block *block, bool *both)
     uint64_t taken = cpu->counter[block->counter];
     uint64_t not_taken = cpu->counter[block->counter + 1];
     unsigned asked = 0;
-    for (const TraceNode *node = block->through; node != NULL && asked < MOST_ASKED;
-         node = node->next, asked++) {
-        const Trace *trace = node->trace;
-        for (uint32_t i = 0; i < trace->n_blocks; i++) {
-            uint64_t stayed, left;
-            if (trace->blocks[i] != block)
-                continue;
-            count_in_trace(cpu, trace, i, &stayed, &left);
-            bool taken_path = trace->taken[i];
-            taken += taken_path ? stayed : left;
-            not_taken += taken_path ? left : stayed;
-        }
+    for (const TraceBlock *at = pool_at(block->through); at != NULL && asked < MOST_ASKED;
+         at = pool_at(at->next), asked++) {
+        uint64_t stayed, left;
+        count_in_trace(cpu, trace_that_holds(at), at->index, &stayed, &left);
+        taken += at->taken ? stayed : left;
+        not_taken += at->taken ? left : stayed;
     }
     *both = (taken < not_taken ? taken : not_taken) * RARE >= taken + not_taken;
     return taken > not_taken;
@@ -194,7 +190,7 @@ static const Target *likely_target(const Cpu *cpu, const Block *block)
 {
     const Target *best = NULL;
     uint64_t all = 0, most = 0;
-    const Op *site = block->ops + block->n_slots - (block->end == LIVE_END_CALL_IND ? 3 : 2);
+    const Op *site = block_last_record(block);
     for (const Target *target = lookup_targets(site); target != NULL; target = target->other) {
         uint64_t n = cpu->counter[target->counter];
         for (const CountNode *node = target->counts; node != NULL; node = node->next)
@@ -260,7 +256,8 @@ static bool was_passed(const Path *path, uint32_t first, const Block *block, uin
 
 static bool has_trace(const Block *block)
 {
-    for (const Trace *trace = block->traces; trace != NULL; trace = trace->same_head) {
+    for (const Trace *trace = pool_at(block->traces); trace != NULL;
+         trace = pool_at(trace->same_head)) {
         if (trace->from == 0 && trace->stale == 0)
             return true;
     }

@@ -79,37 +79,29 @@ void translate_init_thread(Thread *thread)
 
 Trace *translate_find(const Block *block, uint32_t from)
 {
-    for (Trace *trace = block->traces; trace != NULL; trace = trace->same_head) {
+    for (Trace *trace = pool_at(block->traces); trace != NULL; trace = pool_at(trace->same_head)) {
         if (trace->from == from && trace->stale == 0)
             return trace;
     }
     return NULL;
 }
 
-static TraceNode *spare_nodes;
-
-static void note_trace(Block *block, Trace *trace)
+static void note_block(Trace *trace, uint32_t i)
 {
-    TraceNode *node = spare_nodes;
-    if (node != NULL)
-        spare_nodes = node->next;
-    else
-        node = pool_take(sizeof *node);
-    *node = (TraceNode){ trace, block->through };
-    block->through = node;
+    TraceBlock *at = &trace->at[i];
+    Block *block = pool_at(at->block);
+    at->next = block->through;
+    block->through = pool_ref(at);
 }
 
 static void drop_trace(Block *block, const Trace *trace)
 {
-    for (TraceNode **at = &block->through; *at != NULL;) {
-        TraceNode *node = *at;
-        if (node->trace != trace) {
-            at = &node->next;
-            continue;
-        }
-        *at = node->next;
-        node->next = spare_nodes;
-        spare_nodes = node;
+    for (PoolRef *link = &block->through; *link != 0;) {
+        TraceBlock *at = pool_at(*link);
+        if (trace_that_holds(at) == trace)
+            *link = at->next;
+        else
+            link = &at->next;
     }
 }
 
@@ -129,9 +121,9 @@ static Trace *make_trace(const Cpu *cpu, Block *block, uint32_t from, bool final
         return NULL;
     }
     for (uint32_t i = 0; i < path.n; i++)
-        note_trace(path.block[i].block, trace);
+        note_block(trace, i);
     trace->same_head = block->traces;
-    __atomic_store_n(&block->traces, trace, __ATOMIC_RELEASE);
+    __atomic_store_n(&block->traces, pool_ref(trace), __ATOMIC_RELEASE);
     link_open(trace);
     return trace;
 }
@@ -157,7 +149,7 @@ static void retire(Trace *trace, int32_t patience)
     if (trace->stale != 0)
         return;
     divert_entry(trace, trace->way_out);
-    Block *head = trace->blocks[0];
+    Block *head = trace_block(trace, 0);
     if (trace->from == 0 && head->stale == 0) {
         head->ops->imm = patience;
         __atomic_store_n(&head->ops->run, h_warm, __ATOMIC_RELEASE);
@@ -201,25 +193,26 @@ static void promote(Cpu *cpu, Block *block, uint32_t from)
 
 static void unlist(Block *head, Trace *trace)
 {
-    Trace **at = &head->traces;
-    while (*at != trace && *at != NULL)
-        at = &(*at)->same_head;
-    if (*at != NULL)
+    PoolRef own = pool_ref(trace);
+    PoolRef *at = &head->traces;
+    while (*at != own && *at != 0)
+        at = &((Trace *)pool_at(*at))->same_head;
+    if (*at != 0)
         __atomic_store_n(at, trace->same_head, __ATOMIC_RELEASE);
 }
 
 void translate_withdraw(Trace *trace)
 {
     retire(trace, translate_patience() * AGAIN);
-    unlist(trace->blocks[0], trace);
+    unlist(trace_block(trace, 0), trace);
     for (uint32_t i = 0; i < trace->n_blocks; i++)
-        drop_trace(trace->blocks[i], trace);
+        drop_trace(trace_block(trace, i), trace);
 }
 
 void translate_forget(const Block *block)
 {
-    for (const TraceNode *node = block->through; node != NULL; node = node->next)
-        retire(node->trace, translate_patience());
+    for (const TraceBlock *at = pool_at(block->through); at != NULL; at = pool_at(at->next))
+        retire(trace_that_holds(at), translate_patience());
 }
 
 /* ---- records ---- */
@@ -366,13 +359,13 @@ static const Op *follow_side(Cpu *cpu, Exit *way)
 {
     bool real;
     uint64_t target = way->target;
-    Block *block = way->trace->blocks[way->block];
-    uint32_t passed = way->trace->passed[way->block];
+    Block *block = trace_block(way->trace, way->block);
+    uint32_t passed = trace_passed(way->trace, way->block);
     if (passed != 0)
         COUNT(passed);
     if (way->is_return)
         return follow_return(way, block);
-    COUNT(block->counter + (way->trace->taken[way->block] ? 1 : 0));
+    COUNT(block->counter + (way->trace->at[way->block].taken ? 1 : 0));
     cpu->pc = target;
     const Op *to = lookup_code(target, &real);
     if (!real)
@@ -396,8 +389,8 @@ static const Op *follow_often(Cpu *cpu, const Exit *leave)
     bool real;
     uint64_t target = leave->target;
     const Trace *trace = leave->trace;
-    const Block *last = trace->blocks[trace->n_blocks - 1];
-    promote(cpu, trace->blocks[0], trace->from);
+    const Block *last = trace_block(trace, trace->n_blocks - 1u);
+    promote(cpu, trace_block(trace, 0), trace->from);
     if (target == NO_TARGET)
         return execute_return(cpu, last);
     cpu->pc = target;

@@ -12,47 +12,68 @@
 
 #include "profiler/area.h"
 #include "profiler/point.h"
+#include "profiler/pool.h"
 #include "profiler/record.h"
+
+/* A block on the path of a trace. */
+typedef struct TraceBlock {
+    PoolRef block;   /* trace_block() */
+    PoolRef next;    /* another TraceBlock of the same block: list of all traces through it */
+    uint32_t left;   /* counter of the way out of the path here; 0: none yet */
+    uint8_t index;   /* in Trace.at */
+    bool taken;      /* the path takes its conditional jump */
+    uint8_t partner; /* PathBlock.partner */
+} TraceBlock;
+
+/* A jump to a trace. */
+typedef struct LinkNode {
+    int32_t field; /* its relative target lies so many bytes from what it leads to (link.c) */
+    PoolRef next;
+} LinkNode;
 
 /*
  * A trace's code is [code, code + size), stubs included; its constants and its ways to the VM are
  * [cold, cold + cold_size). Two traces can have the same head: one for all ways in, and one for the
  * returns to it from one call (`from`), whose entry finds RAX and RCX spilled.
+ *
+ * There are nearly as many as blocks, so it is small. code_lock is held by whoever reads lists.
  */
 typedef struct Trace {
     const uint8_t *code; /* its entry; the first 5 bytes are a nop that may become a jump out */
     const uint8_t *cold;
+    const uint8_t *way_out; /* where a jump at the entry leads when the trace is stale */
+    PoolRef points;         /* packed (point.h), n_points of them */
+    PoolRef links;          /* jumps to its entry: LinkNode */
+    PoolRef same_head;      /* list of the traces of a block */
     uint32_t size;
-    uint32_t cold_size;
-    uint32_t n_blocks;
-    uint32_t n_points;
-    volatile uint32_t stale;
-    uint32_t from;        /* the counter of the edge that leads here; 0: any */
-    Block *const *blocks; /* along the path */
-    /* Per block: one more here counts all edges that led to it (sums carry them on); 0: no edge. */
-    const uint32_t *passed;
-    const uint8_t *points;   /* packed (point.h), n_points of them */
-    const uint8_t *way_out;  /* where a jump at the entry leads when the trace is stale */
-    uint32_t visits;         /* counter of its entries; 0: ways out tell */
-    bool final;              /* not tried out any more */
-    const bool *taken;       /* per block: the path takes its conditional jump */
-    uint32_t *left;          /* per block: counter of the way out of the path there; 0: none yet */
-    const uint8_t *partner;  /* per block: PathBlock.partner; NULL: none has one */
-    struct LinkNode *links;  /* jumps to its entry */
-    struct Trace *same_head; /* list of the traces of a block */
+    uint32_t from;   /* the counter of the edge that leads here; 0: any */
+    uint32_t visits; /* counter of its entries; 0: ways out tell */
+    uint32_t passed; /* trace_passed() of its second block; those behind follow in a row */
+    uint16_t cold_size;
+    uint16_t n_points;
+    uint8_t n_blocks;
+    volatile uint8_t stale;
+    bool final;                           /* not tried out any more */
+    _Alignas(POOL_ALIGN) TraceBlock at[]; /* along the path */
 } Trace;
 
-/* The relative target of a jump to a trace. */
-typedef struct LinkNode {
-    uint8_t *field;
-    struct LinkNode *next;
-} LinkNode;
+_Static_assert(sizeof(Trace) == 64, "there are nearly as many as blocks");
 
-/* A list of traces; code_lock is held by whoever reads it. */
-typedef struct TraceNode {
-    Trace *trace;
-    struct TraceNode *next;
-} TraceNode;
+static inline Block *trace_block(const Trace *trace, uint32_t i)
+{
+    return pool_at(trace->at[i].block);
+}
+
+/* One more here counts all edges that led to block i (sums carry them on); 0: no edge. */
+static inline uint32_t trace_passed(const Trace *trace, uint32_t i)
+{
+    return i == 0 ? trace->from : trace->passed + i - 1;
+}
+
+static inline Trace *trace_that_holds(const TraceBlock *at)
+{
+    return (Trace *)((uintptr_t)(at - at->index) - offsetof(Trace, at));
+}
 
 /* ---- translate.c ------------------------------------------------------------------------- */
 

@@ -221,7 +221,7 @@ static void exit_to_record(Weave *w, uint32_t i)
 {
     const PathBlock *at = &w->path->block[i];
     Exit *leave = glue_exit(w->pool, EXIT_RECORD, at->block->pc + at->block->size);
-    leave->op = at->block->ops + at->block->n_slots - 2;
+    leave->op = block_last_record(at->block);
     TracePoint *point = glue_point(w, w->hot, i, at->n - 1, true);
     glue_reload(w, w->hot, SPILLED_RAX | SPILLED_RCX);
     glue_end_point(w, w->hot, point);
@@ -387,27 +387,21 @@ static void fill_trace(const Weave *w, const CacheRoom *room, const uint8_t *col
 {
     static uint8_t packed[MOST_POINTS * POINT_MOST_BYTES]; /* under code_lock */
     Trace *trace = w->trace;
-    Block *blocks[PATH_BLOCKS];
-    bool taken[PATH_BLOCKS];
-    uint8_t partner[PATH_BLOCKS];
-    bool calls = false;
     for (uint32_t i = 0; i < w->path->n; i++) {
-        blocks[i] = w->path->block[i].block;
-        taken[i] = w->path->block[i].taken;
-        partner[i] = w->path->block[i].partner;
-        calls |= partner[i] != NO_CALL;
+        const PathBlock *at = &w->path->block[i];
+        trace->at[i] = (TraceBlock){ .block = pool_ref(at->block),
+                                     .left = w->left[i],
+                                     .index = (uint8_t)i,
+                                     .taken = at->taken,
+                                     .partner = at->partner };
     }
     trace->cold = cold;
     trace->size = (uint32_t)(room->hot.at - w->start);
-    trace->cold_size = (uint32_t)(room->cold.at - cold);
-    trace->n_blocks = w->path->n;
-    trace->n_points = w->n_points;
-    trace->blocks = copy_of(w->pool, blocks, w->path->n * sizeof blocks[0]);
-    trace->taken = copy_of(w->pool, taken, w->path->n * sizeof taken[0]);
-    trace->partner = calls ? copy_of(w->pool, partner, w->path->n) : NULL;
-    trace->left = copy_of(w->pool, w->left, w->path->n * sizeof w->left[0]);
-    trace->passed = copy_of(w->pool, w->passed, w->path->n * sizeof w->passed[0]);
-    trace->points = copy_of(w->pool, packed, point_pack(w->point, w->n_points, packed));
+    trace->cold_size = (uint16_t)(room->cold.at - cold);
+    trace->n_blocks = (uint8_t)w->path->n;
+    trace->n_points = (uint16_t)w->n_points;
+    trace->passed = w->path->n > 1 ? w->passed[1] : 0;
+    trace->points = pool_ref(copy_of(w->pool, packed, point_pack(w->point, w->n_points, packed)));
 }
 
 Trace *weave_trace(const Path *path, uint32_t from, bool final)
@@ -426,7 +420,7 @@ Trace *weave_trace(const Path *path, uint32_t from, bool final)
     w.failed = false;
     w.n_points = w.n_sums = w.n_side = w.n_leaves = 0;
     w.pool = &room.arena->pool;
-    w.trace = pool_take_from(w.pool, sizeof *w.trace);
+    w.trace = pool_take_from(w.pool, sizeof *w.trace + path->n * sizeof w.trace->at[0]);
     w.trace->code = w.start;
     w.trace->from = from;
     w.trace->final = final;
