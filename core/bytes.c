@@ -188,25 +188,26 @@ void buffer_u64(Buffer *buffer, uint64_t value)
     store_u64(extend(buffer, 8), value);
 }
 
-void buffer_uleb(Buffer *buffer, uint64_t value)
+enum { LEB_MOST = 10 }; /* bytes of 64 bits */
+
+void buffer_uleb_long(Buffer *buffer, uint64_t value)
 {
-    do {
-        uint8_t byte = value & 0x7f;
-        value >>= 7;
-        buffer_u8(buffer, value != 0 ? byte | 0x80 : byte);
-    } while (value != 0);
+    uint8_t *at = extend(buffer, LEB_MOST);
+    size_t n = 0;
+    for (; value >= 0x80; value >>= 7)
+        at[n++] = (uint8_t)(value | 0x80);
+    at[n++] = (uint8_t)value;
+    buffer->len -= LEB_MOST - n;
 }
 
 void buffer_sleb(Buffer *buffer, int64_t value)
 {
-    for (;;) {
-        uint8_t byte = value & 0x7f;
-        value >>= 7;
-        bool last = (value == 0 && (byte & 0x40) == 0) || (value == -1 && (byte & 0x40) != 0);
-        buffer_u8(buffer, last ? byte : byte | 0x80);
-        if (last)
-            return;
-    }
+    uint8_t *at = extend(buffer, LEB_MOST);
+    size_t n = 0;
+    for (; value < -0x40 || value >= 0x40; value >>= 7)
+        at[n++] = (uint8_t)(value | 0x80);
+    at[n++] = (uint8_t)(value & 0x7f);
+    buffer->len -= LEB_MOST - n;
 }
 
 void buffer_print(Buffer *buffer, const char *format, ...)

@@ -55,7 +55,15 @@ void buffer_u8(Buffer *buffer, uint8_t value);
 void buffer_u16(Buffer *buffer, uint16_t value);
 void buffer_u32(Buffer *buffer, uint32_t value);
 void buffer_u64(Buffer *buffer, uint64_t value);
-void buffer_uleb(Buffer *buffer, uint64_t value);
+void buffer_uleb_long(Buffer *buffer, uint64_t value);
+/* Most numbers take one byte. */
+static inline void buffer_uleb(Buffer *buffer, uint64_t value)
+{
+    if (value < 0x80 && buffer->len < buffer->cap)
+        buffer->data[buffer->len++] = (uint8_t)value;
+    else
+        buffer_uleb_long(buffer, value);
+}
 void buffer_sleb(Buffer *buffer, int64_t value);
 /* Formatted text, without a terminating zero. */
 __attribute__((format(printf, 2, 3))) void buffer_print(Buffer *buffer, const char *format, ...);

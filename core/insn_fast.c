@@ -334,8 +334,51 @@ static bool scan_tail(Scan *scan, size_t *immediate)
     return true;
 }
 
+/* One-byte opcodes that neither branch nor mean something else before some bytes (8F: XOP). */
+static bool is_plain(uint8_t opcode)
+{
+    return opcode < 0x70 || (opcode >= 0x80 && opcode < 0xc2 && opcode != 0x8f) ||
+           (opcode >= 0xd0 && opcode < 0xe0);
+}
+
+/*
+ * The size of [66] [REX] opcode [modrm…] [imm] where the opcode is plain: three of four
+ * instructions that are executed. 0: no such one, which says nothing.
+ */
+static size_t plain_size(const uint8_t *data)
+{
+    size_t word = 4;
+    size_t at = 0;
+    if (data[at] == 0x66) {
+        word = 2;
+        at++;
+    }
+    uint8_t rex = data[at] & 0xf0;
+    if (rex == 0x40)
+        word = (data[at++] & 8) != 0 ? 4 : word;
+    uint8_t opcode = data[at++];
+    uint8_t layout = one_byte[opcode];
+    if (!is_plain(opcode) || (layout & ~(M | I1 | IZ)) != 0)
+        return 0;
+    if ((layout & M) != 0) {
+        uint8_t modrm = data[at++];
+        uint8_t mod = modrm >> 6;
+        bool sib = mod != 3 && (modrm & 7) == 4;
+        uint8_t base = sib ? data[at] & 7 : modrm & 7;
+        at += sib + (mod == 1) + (mod == 2 || (mod == 0 && base == 5) ? 4u : 0u);
+    }
+    return at + ((layout & I1) != 0 ? 1 : 0) + ((layout & IZ) != 0 ? word : 0);
+}
+
 bool insn_decode_fast(Bytes code, Vaddr addr, uint8_t *size, uint8_t *flow, Vaddr *target)
 {
+    size_t plain = code.len >= INSN_MAX_SIZE ? plain_size(code.data) : 0;
+    if (plain != 0) {
+        *size = (uint8_t)plain;
+        *flow = FLOW_NEXT;
+        *target = VADDR_NONE;
+        return true;
+    }
     Scan scan = { .data = code.data, .len = code.len < INSN_MAX_SIZE ? code.len : INSN_MAX_SIZE };
     size_t immediate = 0;
     if (!scan_prefixes(&scan) || !scan_opcode(&scan) || !scan_tail(&scan, &immediate))

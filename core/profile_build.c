@@ -37,6 +37,7 @@ typedef struct CallEnd {
 typedef struct BuildModule {
     const char *path;
     ImageKey key;
+    uint32_t first; /* its place among the modules in the order in which they were found */
     Found *found;   /* sorted before anything is made of them */
     CallEnd *calls; /* sorted before indirect edges are read */
     uint64_t *leaders;
@@ -47,6 +48,7 @@ typedef struct BuildModule {
     ProfileValue *values; /* in any order, a site more than once */
     bool foreign_code;    /* something was executed that the file does not hold */
     size_t n_found, found_cap, n_calls, calls_cap, n_leaders, leaders_cap, n_edges, edges_cap;
+    size_t n_ordered; /* edges that came in the order of blocks, one behind the other nearly */
     size_t n_entries, entries_cap, n_pages, pages_cap, n_values, values_cap;
 } BuildModule;
 
@@ -101,6 +103,28 @@ static uint32_t module_of_source(Build *build, const MapSource *source)
     return (uint32_t)build->n_modules++;
 }
 
+static int order_modules(const void *left, const void *right)
+{
+    const BuildModule *a = left;
+    const BuildModule *b = right;
+    return profile_module_order(a->path, &a->key, b->path, &b->key);
+}
+
+/* In the order of sums, of which most runs are one. */
+static void sort_modules(Build *build)
+{
+    uint32_t *places = arena_many(build->scratch, uint32_t, build->n_modules);
+    for (uint32_t i = 0; i < build->n_modules; i++)
+        build->modules[i].first = i;
+    if (build->n_modules > 1)
+        qsort(build->modules, build->n_modules, sizeof *build->modules, order_modules);
+    for (uint32_t i = 0; i < build->n_modules; i++)
+        places[build->modules[i].first] = i;
+    for (uint32_t i = 0; i < build->live->n_maps; i++)
+        if (build->maps[i].module != MODULE_NONE)
+            build->maps[i].module = places[build->maps[i].module];
+}
+
 static void find_modules(Build *build, Images *images)
 {
     const LiveData *live = build->live;
@@ -114,6 +138,7 @@ static void find_modules(Build *build, Images *images)
         if (map->source.remark != NULL)
             add_remark(build, arena_string(build->arena, map->source.remark));
     }
+    sort_modules(build);
 }
 
 /* ---- addresses ---------------------------------------------------------------------------- */
@@ -175,6 +200,8 @@ static bool joins_last(BuildModule *module, const ProfileEdge *edge)
     enum { LAST = 2 };
     for (size_t i = module->n_edges; i > 0 && module->n_edges - i < LAST; i--) {
         ProfileEdge *last = &module->edges[i - 1];
+        if (!vaddr_equal(last->from, edge->from))
+            return false;
         if (profile_edge_order(last, edge) != 0)
             continue;
         last->count = count_add(last->count, edge->count);
@@ -336,6 +363,7 @@ static void read_blocks(Build *build)
         sort_records(module->found, module->n_found, sizeof(Found), found_addr, order_found);
         for (size_t j = 0; j < module->n_found; j++)
             add_run_edges(build, &build->live->blocks[module->found[j].block]);
+        module->n_ordered = module->n_edges;
         sort_records(module->calls, module->n_calls, sizeof(CallEnd), call_end, order_calls);
     }
 }
@@ -509,7 +537,8 @@ static ProfileModule finish_module(Build *build, BuildModule *from, uint32_t ind
     module.values = from->values;
     module.n_values = profile_sum_values(build->arena, from->values, (uint32_t)from->n_values);
     module.edges = edges;
-    module.n_edges = profile_sum_edges(edges, (uint32_t)(from->n_edges + woven.n_falls));
+    module.n_edges = profile_join_edges(edges, (uint32_t)from->n_ordered,
+                                        (uint32_t)(from->n_edges + woven.n_falls));
     module.entries =
         arena_copy(build->arena, from->n_entries > 0 ? from->entries : &(ProfileEdge){ 0 },
                    from->n_entries * sizeof *from->entries);

@@ -62,6 +62,15 @@ uint32_t profile_sum_edges(ProfileEdge *edges, uint32_t n)
     return sum_sorted(edges, n, edge_from, profile_edge_order);
 }
 
+uint32_t profile_join_edges(ProfileEdge *edges, uint32_t n_first, uint32_t n)
+{
+    sort_records(edges, n_first, sizeof *edges, edge_from, profile_edge_order);
+    if (n > n_first)
+        sort_records(edges + n_first, n - n_first, sizeof *edges, edge_from, profile_edge_order);
+    sort_join(edges, n_first, n, sizeof *edges, profile_edge_order);
+    return profile_sum_edges(edges, n);
+}
+
 uint32_t profile_sum_entries(ProfileEdge *entries, uint32_t n)
 {
     return sum_sorted(entries, n, edge_to, profile_entry_order);
@@ -123,23 +132,28 @@ static void add_profile(Merge *merge, const Profile *profile)
     }
 }
 
+int profile_module_order(const char *path, const ImageKey *key, const char *other_path,
+                         const ImageKey *other_key)
+{
+    int order = strcmp(path, other_path);
+    if (order == 0)
+        order = memcmp(key->text_hash, other_key->text_hash, sizeof key->text_hash);
+    if (order == 0)
+        order = memcmp(key->build_id, other_key->build_id, sizeof key->build_id);
+    return order;
+}
+
 static int order_modules(const void *left, const void *right)
 {
     const MergeModule *a = *(const MergeModule *const *)left;
     const MergeModule *b = *(const MergeModule *const *)right;
-    int order = strcmp(a->path, b->path);
-    if (order == 0)
-        order = memcmp(a->key.text_hash, b->key.text_hash, sizeof a->key.text_hash);
-    if (order == 0)
-        order = memcmp(a->key.build_id, b->key.build_id, sizeof a->key.build_id);
-    return order;
+    return profile_module_order(a->path, &a->key, b->path, &b->key);
 }
 
-/* Blocks of one part, as they would come out of a sum of it alone: what most modules of a run with
- * many children are. False: they would not be the same. */
-static bool copy_blocks(Arena *arena, const ProfileModule *part, Woven *out)
+/* Blocks would come out of a sum of them alone as they are. `n_sizes`: of instructions in them. */
+static bool blocks_stay(const ProfileModule *part, size_t *n_sizes)
 {
-    size_t n_sizes = 0;
+    *n_sizes = 0;
     for (uint32_t i = 0; i < part->n_blocks; i++) {
         const ProfileBlock *block = &part->blocks[i];
         uint32_t size = 0;
@@ -150,8 +164,18 @@ static bool copy_blocks(Arena *arena, const ProfileModule *part, Woven *out)
         if (known ? size != block->size && !(meets && size > block->size)
                   : block->n_insns < (block->size + INSN_SIZE_MAX - 1) / INSN_SIZE_MAX)
             return false;
-        n_sizes += known ? block->n_insns : 0;
+        *n_sizes += known ? block->n_insns : 0;
     }
+    return true;
+}
+
+/* What most modules of a run with many children are: of one part. False: they would not be the
+ * same. */
+static bool copy_blocks(Arena *arena, const ProfileModule *part, Woven *out)
+{
+    size_t n_sizes;
+    if (!blocks_stay(part, &n_sizes))
+        return false;
     uint8_t *sizes = arena_many(arena, uint8_t, n_sizes);
     *out = (Woven){ .blocks = arena_many(arena, ProfileBlock, part->n_blocks),
                     .n_blocks = part->n_blocks };
@@ -406,6 +430,32 @@ Status profile_merge(Arena *arena, const Profile *const *profiles, uint32_t n, c
     arena_free(merge.scratch);
     *out = sum;
     return profile_check(sum, sum->path, err);
+}
+
+static bool blocks_have_sizes(const ProfileModule *module)
+{
+    for (uint32_t i = 0; i < module->n_blocks; i++)
+        if (module->blocks[i].insn_sizes == NULL)
+            return false;
+    return true;
+}
+
+bool profile_is_sum(const Profile *profile)
+{
+    Arena *scratch = arena_new();
+    const bool *matter = modules_that_matter(scratch, profile);
+    bool is_sum = true;
+    for (uint32_t i = 0; i < profile->n_modules && is_sum; i++) {
+        const ProfileModule *module = &profile->modules[i];
+        size_t n_sizes;
+        is_sum = matter[i] && blocks_have_sizes(module) && blocks_stay(module, &n_sizes) &&
+                 (i == 0 || profile_module_order(module[-1].path, &module[-1].key, module->path,
+                                                 &module->key) < 0);
+    }
+    for (uint32_t i = 1; i < profile->n_remarks && is_sum; i++)
+        is_sum = strcmp(profile->remarks[i - 1], profile->remarks[i]) < 0;
+    arena_free(scratch);
+    return is_sum;
 }
 
 static uint64_t times(uint64_t count, uint64_t factor)

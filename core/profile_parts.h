@@ -77,9 +77,17 @@ typedef struct Woven {
 void profile_weave(Arena *arena, Run *runs, size_t n, uint64_t *leaders, size_t n_leaders,
                    bool split_counts, Woven *out);
 
+/* The order of Profile.modules in sums. */
+int profile_module_order(const char *path, const ImageKey *key, const char *other_path,
+                         const ImageKey *other_key);
+/* A sum of it alone would be the same; false where that is not certain. */
+bool profile_is_sum(const Profile *profile);
+
 /* Sorts edges, or entries, and sums those that are equal but for the count; the new number. */
 uint32_t profile_sum_edges(ProfileEdge *edges, uint32_t n);
 uint32_t profile_sum_entries(ProfileEdge *entries, uint32_t n);
+/* The same where the first `n_first` come nearly sorted, and the others in any order. */
+uint32_t profile_join_edges(ProfileEdge *edges, uint32_t n_first, uint32_t n);
 
 /* The orders of ProfileModule.values and of ProfileValue.top, for qsort. */
 int profile_value_order(const void *left, const void *right);
@@ -220,7 +228,7 @@ void profile_sum_end(ProfileSum *sum);
 /* What profile_read_sibling gives goes in. */
 MUST_CHECK Status profile_sum_add(ProfileSum *sum, const char *path, uint64_t run, Images *images,
                                   Error *err);
-/* The sum, and `base` (NULL: none), in `arena`. */
+/* The sum, and `base` (NULL: none; else of `arena`), in `arena`. */
 MUST_CHECK Status profile_sum_take(ProfileSum *sum, Arena *arena, const Profile *base,
                                    const Profile **out, Error *err);
 

@@ -70,5 +70,9 @@ Status profile_sum_add(ProfileSum *sum, const char *path, uint64_t run, Images *
 Status profile_sum_take(ProfileSum *sum, Arena *arena, const Profile *base, const Profile **out,
                         Error *err)
 {
+    if (base != NULL && sum->so_far == NULL && sum->n_parts == 0 && profile_is_sum(base)) {
+        *out = base;
+        return ST_OK;
+    }
     return merge_into(sum, arena, base, out, err);
 }

@@ -164,23 +164,39 @@ static void count_piece(Piece *piece, const Run *run, bool last)
         piece->ends = true;
 }
 
-/* Pieces of a run with sizes are counted at once, those of others when all are there. */
+/* Pieces of a run with sizes are counted at once… */
+static void take_apart_sized(Weave *weave, const Run *run)
+{
+    Pieces *pieces = &weave->pieces;
+    size_t from = weave->first;
+    uint64_t at = run->start;
+    for (uint32_t i = 0; i < run->n_insns; at += run->sizes[i++]) {
+        bool last = i + 1 == run->n_insns;
+        while (from < pieces->n && pieces->items[from].addr < at)
+            from++;
+        Piece *known = from < pieces->n ? &pieces->items[from] : NULL;
+        if (known != NULL && known->addr == at && known->sized && known->size == run->sizes[i]) {
+            count_piece(known, run, last);
+            continue;
+        }
+        Piece piece = { .addr = at, .size = run->sizes[i], .n_insns = 1, .sized = true };
+        count_piece(&piece, run, last);
+        lay_piece(weave, &from, &piece);
+    }
+}
+
+/* …those of others when all are there. */
 static void take_apart(Weave *weave, const Run *run)
 {
     uint64_t at = run->start;
     uint64_t end = run->start + run->size;
     while (weave->first < weave->pieces.n && weave->pieces.items[weave->first].addr < at)
         weave->first++;
-    size_t from = weave->first;
     if (run->sizes != NULL) {
-        for (uint32_t i = 0; i < run->n_insns; i++) {
-            Piece piece = { .addr = at, .size = run->sizes[i], .n_insns = 1, .sized = true };
-            count_piece(&piece, run, i + 1 == run->n_insns);
-            lay_piece(weave, &from, &piece);
-            at += run->sizes[i];
-        }
+        take_apart_sized(weave, run);
         return;
     }
+    size_t from = weave->first;
     size_t cut = lower_bound(weave->cuts, weave->n_cuts, at + 1);
     while (at < end) {
         while (cut < weave->n_cuts && weave->cuts[cut] <= at)

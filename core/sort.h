@@ -22,6 +22,9 @@ enum { SORT_RECORD_MOST = 128 }; /* bytes of a record */
  */
 void sort_records(void *records, size_t n, size_t size, SortKey *key, SortOrder *order);
 
+/* One sorted table of two: the first `n_first` records and the others. */
+void sort_join(void *records, size_t n_first, size_t n, size_t size, SortOrder *order);
+
 void sort_numbers(uint64_t *numbers, size_t n);
 
 #endif

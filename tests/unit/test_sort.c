@@ -61,6 +61,35 @@ static void sorts_few_and_many_records(void **state)
     }
 }
 
+static void sorts_what_is_nearly_sorted(void **state)
+{
+    Record *records = arena_many(*state, Record, 10000);
+    uint64_t seed = 3;
+    for (uint32_t i = 0; i < 10000; i++)
+        records[i] = (Record){ .key = i / 3 + next_random(&seed) % 3, .number = i };
+    sort_records(records, 10000, sizeof *records, record_key, record_order);
+    for (uint32_t i = 1; i < 10000; i++)
+        assert_true(record_order(&records[i - 1], &records[i]) <= 0);
+}
+
+static void joins_two_sorted_tables(void **state)
+{
+    for (uint32_t n_first = 0; n_first <= 7; n_first++) {
+        Record *records = arena_many(*state, Record, 7);
+        for (uint32_t i = 0; i < 7; i++)
+            records[i].key = i < n_first ? 5 * i : 3 * (i - n_first);
+        uint64_t sum = 0;
+        for (uint32_t i = 0; i < 7; i++)
+            sum += records[i].key;
+        sort_join(records, n_first, 7, sizeof *records, record_order);
+        for (uint32_t i = 0; i < 7; i++) {
+            assert_true(i == 0 || records[i - 1].key <= records[i].key);
+            sum -= records[i].key;
+        }
+        assert_int_equal(sum, 0);
+    }
+}
+
 /* Keys that leave no room for a place in 64 bits. */
 static void sorts_records_whose_keys_are_far_apart(void **state)
 {
@@ -101,6 +130,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         unit_test_with_arena(sorts_few_and_many_records),
         unit_test_with_arena(sorts_records_whose_keys_are_far_apart),
+        unit_test_with_arena(sorts_what_is_nearly_sorted),
+        unit_test_with_arena(joins_two_sorted_tables),
         unit_test_with_arena(sorts_numbers),
     };
     return cmocka_run_group_tests_name("sort", tests, NULL, NULL);
