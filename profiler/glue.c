@@ -96,12 +96,10 @@ void glue_leave(Code *code, const Exit *leave)
 
 void glue_leave_entry(Code *code, const Exit *leave)
 {
-    if (leave->counter != 0) {
-        emit_count(code, leave->counter, R_RCX);
+    bool landed = leave->counter != 0;
+    if (landed)
         emit_gs_load(code, R_RCX, AREA_SLOT(rcx));
-        emit_gs_load(code, R_RAX, AREA_SLOT(rax));
-    }
-    glue_leave(code, leave);
+    leave_with(code, leave, landed);
 }
 
 static void add_sum(Weave *w, uint32_t to, uint32_t from)
@@ -289,33 +287,35 @@ static void compare_return(Weave *w, Code *code, uint32_t call)
     emit_lea_sum(code, R_RCX, R_RCX, R_RAX);
 }
 
+/* The address was not this call's. */
+static const uint8_t *miss_return(Code *code)
+{
+    const uint8_t *start = code->at;
+    emit_stack_load(code, R_RCX, -8);
+    emit_gs_jump(code, AREA_SLOT(miss_return));
+    return start;
+}
+
 static void landing(Weave *w, Code *code, uint32_t call)
 {
     const PathBlock *at = &w->path->block[call];
     Exit *leave = glue_exit(w->pool, EXIT_LANDING, return_address(at));
     leave->counter = at->block->counter + 1;
     Code *cold = w->cold;
-    uint8_t *mismatch = cold->at;
-    if (code != cold) {
-        emit_stack_load(cold, R_RCX, -8);
-        emit_gs_jump(cold, AREA_SLOT(miss_return));
-    }
+    if (w->mismatch == NULL && code != cold)
+        w->mismatch = miss_return(cold);
     compare_return(w, code, call);
-    if (code != cold) {
+    if (w->mismatch != NULL) {
         emit_skip_if_zero(code, JUMP_SIZE);
-        emit_jump(code, mismatch);
+        emit_jump(code, w->mismatch);
     } else {
         enum { MISMATCH_SIZE = 5 + 8 };
         emit_skip_if_zero(code, MISMATCH_SIZE);
-        emit_stack_load(code, R_RCX, -8);
-        emit_gs_jump(code, AREA_SLOT(miss_return));
+        w->mismatch = miss_return(code);
     }
     leave->field = emit_link(code, code->at);
     emit_patch(leave->field, cold->at);
-    emit_count(cold, leave->counter, R_RCX);
-    emit_gs_load(cold, R_RCX, AREA_SLOT(rcx));
-    emit_gs_load(cold, R_RAX, AREA_SLOT(rax));
-    glue_leave(cold, leave);
+    glue_leave_entry(cold, leave);
 }
 
 static int32_t returns_entry(uint64_t address)

@@ -104,6 +104,7 @@ static void recall_weave(Weave *w, const Exit *way, const Path *path, CacheRoom 
     w->start = (uint8_t *)(uintptr_t)trace->code;
     w->spilled = way->spilled;
     w->flags_lost = w->failed = false;
+    w->mismatch = NULL;
     w->n_points = w->n_sums = w->n_side = w->n_leaves = 0;
     for (uint32_t i = 0; i < path->n; i++) {
         w->passed[i] = trace_passed(trace, i);

@@ -410,7 +410,7 @@ static __attribute__((noinline)) const Op *follow(Cpu *cpu, const Exit *leave)
             COUNT(leave->counter);
         return leave->op;
     }
-    if (leave->kind == EXIT_PROMOTE && leave->counter != 0)
+    if (leave->counter != 0) /* PROMOTE, LANDING */
         COUNT(leave->counter);
     cpu->pc = leave->target;
     const Op *to = lookup_code(leave->target, &real);

@@ -418,6 +418,7 @@ Trace *weave_trace(const Path *path, uint32_t from, bool final)
     w.spilled = from != 0 ? SPILLED_RAX | SPILLED_RCX : 0;
     w.flags_lost = from == 0 && path->block[0].block->flags_dead;
     w.failed = false;
+    w.mismatch = NULL;
     w.n_points = w.n_sums = w.n_side = w.n_leaves = 0;
     w.pool = &room.arena->pool;
     w.trace = pool_take_from(w.pool, sizeof *w.trace + path->n * sizeof w.trace->at[0]);

@@ -97,6 +97,7 @@ typedef struct Weave {
     uint32_t passed[PATH_BLOCKS];
     uint32_t left[PATH_BLOCKS];
     const uint64_t *cells[PATH_BLOCKS]; /* where a call of the path returns to, beside the code */
+    const uint8_t *mismatch;            /* what landings share; NULL: there is none yet */
     uint8_t spilled;                    /* guest registers that are in the area now */
     bool flags_lost;                    /* flags are not the guest's: the head overwrites them */
     bool failed;                        /* something was out of reach */
@@ -119,7 +120,8 @@ uint32_t weave_counters(uint32_t n);
 
 /* The exit's jump to the VM, at which `code` goes on. */
 void glue_leave(Code *code, const Exit *leave);
-/* The same where the state is that of a trace's entry: `counter` is Trace.from. */
+/* The same where the state is that of a trace's entry: `counter` is Trace.from, and whoever follows
+ * the exit counts it. */
 void glue_leave_entry(Code *code, const Exit *leave);
 Exit *glue_exit(Pool *pool, ExitKind kind, uint64_t target);
 /* A counter for one way out of block `i`, whose edges these are (0: none). */
