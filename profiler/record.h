@@ -62,6 +62,7 @@ typedef struct Block {
     bool is_checked : 1; /* the bytes that were decoded are behind `offset` */
     bool refused : 1;    /* cannot be translated */
     bool observed : 1;   /* holds value points: not to be translated yet */
+    bool has_steps : 1;  /* how record_room.c notes which instruction a slot stands for */
     bool flags_dead : 1; /* flags are overwritten before anything that may fault or leave */
     uint8_t offset[];    /* per instruction: where it starts in the block; n_insns + 1 entries */
 } Block;
