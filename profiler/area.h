@@ -28,12 +28,13 @@ typedef struct AreaSlots {
     Cpu *cpu;          /* from here on cache_doors.S knows the offsets */
     uint64_t host_sp;  /* the VM stack, as interp_enter left it */
     uint64_t target;   /* where an entry, or a missed indirect branch, leads to */
-    uint64_t index;    /* of the table entry that was missed */
+    uint64_t exit;     /* refers to the Exit by which it leaves */
     uint64_t site;     /* number of the return that was missed */
     uint64_t guest_sp; /* while RSP is at `ring` */
     uint64_t ring[4];  /* a stack of one word, for calls that are made for the CPU's sake only… */
     uint64_t ring_top; /* …and its end */
-    uint64_t leave, miss_indirect, miss_return; /* addresses of the doors (cache_doors.S) */
+    uint64_t leave[4]; /* addresses of the doors (cache_doors.S): by what is in the area… */
+    uint64_t miss_indirect, miss_return; /* …and where a table has nothing */
     /* Of evict.h. The thread itself writes them, but for what is said there. */
     uint64_t tables_at;       /* epoch for which its tables were cleaned */
     volatile uint64_t seen;   /* epoch in which it was last seen to hold nothing of the cache */

@@ -2,7 +2,8 @@
  * cache_doors.S: into the code cache and out of it.
  *
  *   cache_enter          all guest registers and flags, then to the code
- *   cache_leave          an exit: its record is in RAX, guest RAX in the area
+ *   cache_leave          an exit, to which DOOR_EXIT refers; all guest registers are in place…
+ *   cache_leave_rax      …but RAX, which is in the area; and so on
  *   cache_miss_indirect  no stub: target in RAX, table index in RCX, guest RAX and RCX in the area
  *   cache_miss_return    no landing: guest return address in RCX, the return has been executed
  *
@@ -15,8 +16,10 @@
         .text
         .globl  cache_doors_start, cache_doors_end
         .hidden cache_doors_start, cache_doors_end
-        .globl  cache_enter, cache_leave, cache_miss_indirect, cache_miss_return
-        .hidden cache_enter, cache_leave, cache_miss_indirect, cache_miss_return
+        .globl  cache_leave, cache_leave_rax, cache_leave_rcx, cache_leave_both
+        .hidden cache_leave, cache_leave_rax, cache_leave_rcx, cache_leave_both
+        .globl  cache_enter, cache_miss_indirect, cache_miss_return
+        .hidden cache_enter, cache_miss_indirect, cache_miss_return
 
 cache_doors_start:
         .type   cache_enter, @function
@@ -77,10 +80,16 @@ cache_enter:
         cld
 .endm
 
+cache_leave_rcx:
+        movq    %rax, %gs:DOOR_RAX
+        jmp     cache_leave_both
 cache_leave:
+        movq    %rax, %gs:DOOR_RAX
+cache_leave_rax:
         movq    %rcx, %gs:DOOR_RCX
+cache_leave_both:
         save_guest
-        movq    %rax, %rsi
+        movl    %gs:DOOR_EXIT, %esi
         jmp     translate_left
 
 cache_miss_indirect:

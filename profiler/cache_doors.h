@@ -12,6 +12,7 @@
 #define DOOR_CPU -4080
 #define DOOR_HOST_SP -4072
 #define DOOR_TARGET -4064
+#define DOOR_EXIT -4056
 #define DOOR_PENDING 164
 #define DOOR_RUN_PENDING 1
 
@@ -27,14 +28,14 @@ uint64_t cache_enter(Cpu *cpu, const void *code, uint64_t rflags);
 
 /* Never called: translated code jumps here. */
 extern const uint8_t cache_doors_start[], cache_doors_end[];
-extern const uint8_t cache_leave[], cache_miss_indirect[], cache_miss_return[];
+extern const uint8_t cache_leave[], cache_leave_rax[], cache_leave_rcx[], cache_leave_both[];
+extern const uint8_t cache_miss_indirect[], cache_miss_return[];
 
 /*
  * Where the doors lead, on the VM's stack, with the guest's registers in `cpu`: they end as
- * handlers do. `leave` is what stood in RAX.
+ * handlers do. `leave` refers to the Exit (pool.h).
  */
-struct Exit;
-uint64_t translate_left(Cpu *cpu, const struct Exit *leave, uint64_t rflags);
+uint64_t translate_left(Cpu *cpu, int32_t leave, uint64_t rflags);
 uint64_t translate_missed(Cpu *cpu, uint64_t target, uint64_t rflags, uint64_t index);
 uint64_t translate_returned(Cpu *cpu, uint64_t target, uint64_t rflags);
 

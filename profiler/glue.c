@@ -80,26 +80,15 @@ Exit *glue_exit(Pool *pool, ExitKind kind, uint64_t target)
     return leave;
 }
 
-/* `spilled`: guest RAX is in the area already. */
-static void leave_with(Code *code, const Exit *leave, bool spilled)
+void glue_leave(Code *code, const Exit *leave, uint8_t spilled)
 {
-    if (!spilled)
-        emit_gs_store(code, AREA_SLOT(rax), R_RAX);
-    emit_constant(code, R_RAX, (uint64_t)(uintptr_t)leave);
-    emit_gs_jump(code, AREA_SLOT(leave));
-}
-
-void glue_leave(Code *code, const Exit *leave)
-{
-    leave_with(code, leave, false);
+    emit_gs_store4(code, AREA_SLOT(exit), (uint32_t)pool_ref(leave));
+    emit_gs_jump(code, AREA_SLOT(leave) + 8 * (int32_t)spilled);
 }
 
 void glue_leave_entry(Code *code, const Exit *leave)
 {
-    bool landed = leave->counter != 0;
-    if (landed)
-        emit_gs_load(code, R_RCX, AREA_SLOT(rcx));
-    leave_with(code, leave, landed);
+    glue_leave(code, leave, leave->counter != 0 ? both : 0);
 }
 
 static void add_sum(Weave *w, uint32_t to, uint32_t from)
@@ -159,10 +148,11 @@ void glue_leaves(Weave *w)
         align_way(w->cold, later);
         emit_patch(later->field, w->cold->at);
         w->spilled = later->spilled;
-        glue_reload(w, w->cold, again ? both : SPILLED_RCX);
-        if (again)
+        if (again) {
+            glue_reload(w, w->cold, both);
             again_emit(w->cold, w->start, later->again);
-        leave_with(w->cold, later->leave, (w->spilled & SPILLED_RAX) != 0);
+        }
+        glue_leave(w->cold, later->leave, w->spilled);
     }
 }
 

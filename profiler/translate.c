@@ -39,8 +39,9 @@ enum {
 
 _Static_assert(AREA_SLOT(rax) == DOOR_RAX && AREA_SLOT(rcx) == DOOR_RCX &&
                    AREA_SLOT(cpu) == DOOR_CPU && AREA_SLOT(host_sp) == DOOR_HOST_SP &&
-                   AREA_SLOT(target) == DOOR_TARGET && offsetof(Cpu, reg) == 0 &&
-                   offsetof(Cpu, pending) == DOOR_PENDING && RUN_PENDING == DOOR_RUN_PENDING,
+                   AREA_SLOT(target) == DOOR_TARGET && AREA_SLOT(exit) == DOOR_EXIT &&
+                   offsetof(Cpu, reg) == 0 && offsetof(Cpu, pending) == DOOR_PENDING &&
+                   RUN_PENDING == DOOR_RUN_PENDING,
                "cache_doors.h");
 
 /* ---- threads ---- */
@@ -55,7 +56,10 @@ static void fill_tables(Cpu *cpu)
     AreaSlots *slots = area_slots(cpu);
     uint64_t *indirect = (uint64_t *)(void *)((char *)cpu->counter + AREA_INDIRECT);
     uint64_t *returns = (uint64_t *)(void *)((char *)cpu->counter + AREA_RETURNS);
-    slots->leave = (uint64_t)cache_leave;
+    slots->leave[0] = (uint64_t)cache_leave;
+    slots->leave[SPILLED_RAX] = (uint64_t)cache_leave_rax;
+    slots->leave[SPILLED_RCX] = (uint64_t)cache_leave_rcx;
+    slots->leave[SPILLED_RAX | SPILLED_RCX] = (uint64_t)cache_leave_both;
     slots->miss_indirect = (uint64_t)cache_miss_indirect;
     slots->miss_return = (uint64_t)cache_miss_return;
     slots->ring_top = (uint64_t)(slots->ring + sizeof slots->ring / sizeof slots->ring[0]);
@@ -428,10 +432,10 @@ static void keep_direction(Cpu *cpu, uint64_t rflags)
     cpu->rflags = (cpu->rflags & ~(U64)RFLAGS_DF) | (rflags & RFLAGS_DF);
 }
 
-uint64_t translate_left(Cpu *cpu, const Exit *leave, uint64_t rflags)
+uint64_t translate_left(Cpu *cpu, PoolRef leave, uint64_t rflags)
 {
     keep_direction(cpu, rflags);
-    const Op *to = follow(cpu, leave);
+    const Op *to = follow(cpu, pool_at(leave));
     return to->run(cpu, to, raw_of_rflags(rflags), 0, FLAGS_RAW);
 }
 

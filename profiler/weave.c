@@ -226,7 +226,7 @@ static void exit_to_record(Weave *w, uint32_t i)
     glue_reload(w, w->hot, SPILLED_RAX | SPILLED_RCX);
     glue_end_point(w, w->hot, point);
     leave->counter = w->passed[i];
-    glue_leave(w->hot, leave);
+    glue_leave(w->hot, leave, 0);
 }
 
 static void end_last(Weave *w, uint32_t i)
@@ -343,10 +343,7 @@ static void count_entry(Weave *w)
     emit1(code, 0xeb);
     emit1(code, JUMP_SIZE);
     emit_jump(code, w->cold->at);
-    emit_gs_load(w->cold, R_RCX, AREA_SLOT(rcx));
-    if (landed)
-        emit_gs_load(w->cold, R_RAX, AREA_SLOT(rax));
-    glue_leave(w->cold, leave);
+    glue_leave(w->cold, leave, landed ? SPILLED_RAX | SPILLED_RCX : SPILLED_RCX);
     if (!landed)
         emit_gs_load(code, R_RCX, AREA_SLOT(rcx));
 }

@@ -118,8 +118,8 @@ uint32_t weave_counters(uint32_t n);
 
 /* ---- glue.c ---- */
 
-/* The exit's jump to the VM, at which `code` goes on. */
-void glue_leave(Code *code, const Exit *leave);
+/* The exit's jump to the VM, at which `code` goes on; `spilled`: guest registers in the area. */
+void glue_leave(Code *code, const Exit *leave, uint8_t spilled);
 /* The same where the state is that of a trace's entry: `counter` is Trace.from, and whoever follows
  * the exit counts it. */
 void glue_leave_entry(Code *code, const Exit *leave);
