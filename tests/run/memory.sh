@@ -44,7 +44,7 @@ check() { # NAME BYTES WORD...: at most so many bytes a block
 
 failed=0
 once=235 often=350
-if nm "$RESPIN" | grep -q __asan_init; then once=450 often=500; fi # the end of the run is sanitized, too
+if nm "$RESPIN" | grep -q __asan_init; then once=300; fi # the end of the run is sanitized, too
 check once $once || failed=1
 # shellcheck disable=SC2046 # words
 check often $often $(seq 40) || failed=1
