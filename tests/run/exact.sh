@@ -11,14 +11,16 @@
 #            starts of the program and of its threads, which no edge leads to.
 #
 # Held equal on both sides, because libc acts on it: environment, auxiliary stack layout, no address
-# space randomisation, glibc.pthread.rseq=0 (the VM answers rseq with ENOSYS; design.md 3.1).
+# space randomisation, glibc.pthread.rseq=0 (the VM answers rseq with ENOSYS; design.md 3.1). And
+# where libraries are: ld.so searches its cache by halves, so a package that is installed meanwhile
+# makes for another branch or two.
 # SPDX-License-Identifier: MIT
 set -u
 CC=${CC:-cc}
 vm=${VM:-$BUILD/profiler/respin-vm}
 stepper=$BUILD/tests/stepper
 python=$(command -v python3.11 || command -v python3)
-clean="env -i PATH=/usr/bin:/bin LC_ALL=C GLIBC_TUNABLES=glibc.pthread.rseq=0"
+clean="env -i PATH=/usr/bin:/bin LC_ALL=C LD_LIBRARY_PATH=/usr/lib/x86_64-linux-gnu GLIBC_TUNABLES=glibc.pthread.rseq=0"
 failed=0
 
 verdict() { # NAME OK?
