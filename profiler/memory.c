@@ -128,6 +128,13 @@ void memory_prefer_large(uint64_t start, uint64_t size)
     raw_syscall(__NR_madvise, (long)start, (long)size, MADV_HUGEPAGE, 0, 0, 0);
 }
 
+/* Small pages in use become large ones. Kernels before 6.1 know no such call: they stay. */
+static void collapse(uint64_t start, uint64_t size)
+{
+    memory_prefer_large(start, size);
+    raw_syscall(__NR_madvise, (long)start, (long)size, MADV_COLLAPSE, 0, 0, 0);
+}
+
 /*
  * More of the pool becomes usable, in steps. A large pool is in large pages: what is looked up in
  * it lies anywhere, and in small pages each look waited for the TLB.
@@ -143,6 +150,8 @@ static bool pool_extend(Pool *pool, uint64_t end, long prot)
         return false;
     if (large)
         memory_prefer_large(pool->committed, until - pool->committed);
+    if (large && pool->committed == pool->start + SMALL_POOL)
+        collapse(pool->start, SMALL_POOL);
     pool->committed = until;
     return true;
 }

@@ -40,19 +40,15 @@ _Static_assert(sizeof(Op) == 16, "a record slot is 16 bytes");
  * and there is one for each block that was ever executed: docs/vm.md has the bytes.
  */
 typedef struct Block {
+    /* What is asked when it is looked up, and on the way to its trace: in one line of the cache,
+     * mostly. */
     uint64_t pc; /* guest address of its first instruction */
-    Op *ops;
     union {
         struct Block *next;        /* in its bucket (lookup.c) */
         const struct Block *whole; /* is_tail: the block that this is the end of (tail.h) */
     };
-    struct Block *same_page; /* list of all blocks that start in the same page */
-    uint64_t target;         /* of a direct branch */
-    PoolRef traces;          /* whose head it is: Trace */
-    PoolRef through;         /* all that pass through it: TraceBlock */
-    uint32_t live;           /* index of its LiveBlock */
-    uint32_t counter;        /* first counter of its end */
-    uint32_t number;         /* of the return at its end (stub.c); 0: none yet */
+    Op *ops;
+    PoolRef traces; /* whose head it is: Trace */
     uint16_t n_slots;
     uint8_t size; /* bytes of guest code */
     uint8_t n_insns;
@@ -64,7 +60,14 @@ typedef struct Block {
     bool observed : 1;   /* holds value points: not to be translated yet */
     bool has_steps : 1;  /* how record_room.c notes which instruction a slot stands for */
     bool flags_dead : 1; /* flags are overwritten before anything that may fault or leave */
-    uint8_t offset[];    /* per instruction: where it starts in the block; n_insns + 1 entries */
+    uint32_t counter;    /* first counter of its end */
+
+    struct Block *same_page; /* list of all blocks that start in the same page */
+    uint64_t target;         /* of a direct branch */
+    PoolRef through;         /* all that pass through it: TraceBlock */
+    uint32_t live;           /* index of its LiveBlock */
+    uint32_t number;         /* of the return at its end (stub.c); 0: none yet */
+    uint8_t offset[]; /* per instruction: where it starts in the block; n_insns + 1 entries */
 } Block;
 
 /* An instruction offset in a block is one byte. */

@@ -470,7 +470,7 @@ static void emit_all(Emit *e)
 Block *records_new_block(const DecodedRun *run)
 {
     size_t bytes = run->n + 1 + (run->map.checked ? run->size : 0);
-    Block *block = pool_take(sizeof *block + bytes);
+    Block *block = pool_take(offsetof(Block, offset) + bytes);
     block->pc = run->pc;
     block->size = (uint8_t)run->size;
     block->n_insns = (uint8_t)run->n;

@@ -272,7 +272,7 @@ static __attribute__((noinline)) void warm_up(Cpu *cpu, Block *block)
 /* Threads may lose a count to each other: patience is no exact thing. */
 HANDLER(h_warm)
 {
-    Op *own = block_of_first(op)->ops;
+    Op *own = (Op *)(uintptr_t)op; /* the first of its block */
     if (LIKELY(--own->imm > 0))
         NEXT(1);
     warm_up(cpu, block_of_first(op));
@@ -422,7 +422,7 @@ static __attribute__((noinline)) const Op *follow(Cpu *cpu, const Exit *leave)
         return to;
     if (leave->kind == EXIT_PROMOTE)
         promote(cpu, block_of_first(to), leave->counter);
-    else
+    else if (leave->kind == EXIT_LANDING || to->run == h_enter_trace)
         link_exit(cpu, leave, block_of_first(to));
     return cpu->pending != 0 ? inside_block(to) : to;
 }
