@@ -38,9 +38,11 @@ static bool in_file(const LiveReader *reader, uint64_t offset, uint64_t size)
 static Status fetch(const LiveReader *reader, uint64_t offset, size_t size, void *out, Error *err)
 {
     uint8_t *into = out;
-    if (reader->fd < 0 && size > 0)
+    if (reader->bytes != NULL && size > 0) {
         memcpy(out, reader->bytes + offset, size);
-    while (reader->fd >= 0 && size > 0) {
+        size = 0;
+    }
+    while (size > 0) {
         ssize_t got = pread(reader->fd, into, size, (off_t)offset);
         if (got < 0 && errno == EINTR)
             continue;
