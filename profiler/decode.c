@@ -32,7 +32,7 @@ static DecodeFull *decode_full;
 static ZydisDecodedInstruction zi; /* under code_lock */
 static ZydisDecodedOperand zo[ZYDIS_MAX_OPERAND_COUNT];
 
-enum { MAX_INSN = 15, PAGE = 4096, NOT_GENERAL = -1, WINDOW = 64 };
+enum { NOT_GENERAL = -1 };
 
 static void init_in_gate(void *argument)
 {
@@ -435,161 +435,11 @@ static void convert(GuestInsn *insn, uint64_t pc, const uint8_t *bytes)
     insn->gs |= gs_base_handler(insn) != NULL;
 }
 
-/* ---- a run ---- */
-
-/* Bytes from pc that may be read as code. */
-static uint64_t readable(uint64_t pc, const CodeMap *map)
+DecodeAnswer decode_in_full(GuestInsn *insn, uint64_t pc, const uint8_t *bytes, unsigned room)
 {
-    CodeMap next;
-    uint64_t here = map->end - pc;
-    if (here < MAX_INSN && map_find_code(map->end, &next))
-        here += MAX_INSN;
-    return here;
-}
-
-typedef struct OneInsn {
-    GuestInsn *insn;
-    uint64_t pc;
-    unsigned room;
-    bool done;
-} OneInsn;
-
-static void decode_one_in_gate(void *argument)
-{
-    OneInsn *one = argument;
-    uint8_t bytes[MAX_INSN];
-    code_read(bytes, one->pc, one->room);
-    one->done = ZYAN_SUCCESS(decode_full(&decoder, bytes, one->room, &zi, zo));
-    if (one->done)
-        convert(one->insn, one->pc, bytes);
-}
-
-bool decode_one(GuestInsn *insn, uint64_t pc, unsigned room)
-{
-    OneInsn one = { insn, pc, room, false };
-    gate_call(decode_one_in_gate, &one);
-    return one.done;
-}
-
-/* By the decoder of forms. False: it is none of its own. */
-static bool decode_form(GuestInsn *insn, const uint8_t *bytes, uint64_t pc, unsigned room)
-{
-    if (!fetch_insn(insn, bytes, room, pc))
-        return false;
-    fetch_complete(insn, bytes);
-    return true;
-}
-
-/*
- * Other than by a push. A checked block compares its bytes only when it is entered, so it ends
- * behind whatever may change them.
- */
-static bool may_store(const GuestInsn *insn)
-{
-    bool memory = insn->shape == SHAPE_M || insn->shape == SHAPE_MR || insn->shape == SHAPE_MI ||
-                  insn->shape == SHAPE_COUNT;
-    return insn->is_string || (insn->faults && memory);
-}
-
-/* Code, read some instructions at a time. */
-typedef struct Window {
-    uint64_t start, end;
-    uint8_t bytes[WINDOW + FETCH_READS]; /* zeros behind `end` */
-} Window;
-
-/* What may be read and no instruction asked for stays within a page: the next may not be there. */
-static void look_at(Window *window, uint64_t pc, const CodeMap *map)
-{
-    uint64_t size = readable(pc, map), in_page = PAGE - (pc & (PAGE - 1));
-    uint64_t most = in_page < MAX_INSN ? MAX_INSN : in_page < WINDOW ? in_page : WINDOW;
-    size = size < most ? size : most;
-    code_read(window->bytes, pc, size);
-    for (unsigned i = 0; i < FETCH_READS; i++)
-        window->bytes[size + i] = 0;
-    window->start = pc;
-    window->end = pc + size;
-}
-
-/* Decodes on; ends at what needs Zydis where `in_gate` is false. */
-static void decode_on(DecodedRun *run, bool in_gate)
-{
-    uint64_t pc = run->pc + run->size;
-    Window window;
-    window.end = 0;
-    while (run->n < BLOCK_MAX_INSNS) {
-        GuestInsn *insn = &run->insn[run->n];
-        if (window.end < pc + MAX_INSN)
-            look_at(&window, pc, &run->map);
-        const uint8_t *bytes = &window.bytes[pc - window.start];
-        uint64_t size = window.end - pc;
-        unsigned room = size < MAX_INSN ? (unsigned)size : MAX_INSN;
-        if (!decode_form(insn, bytes, pc, room)) {
-            if (!in_gate)
-                return;
-            ZyanStatus status = decode_full(&decoder, bytes, room, &zi, zo);
-            if (!ZYAN_SUCCESS(status)) {
-                run->end = status == ZYDIS_STATUS_NO_MORE_DATA ? DECODE_FETCH : DECODE_BAD;
-                return;
-            }
-            convert(insn, pc, bytes);
-        }
-        run->n++;
-        pc += insn->size;
-        run->size = (uint32_t)(pc - run->pc);
-        if (insn->flow != FLOW_NEXT)
-            run->end = DECODE_FLOW;
-        run->ended = insn->flow != FLOW_NEXT || pc >= run->map.end ||
-                     (pc & -(uint64_t)PAGE) != (run->pc & -(uint64_t)PAGE) ||
-                     run->size + MAX_INSN > BLOCK_MAX_BYTES ||
-                     (run->map.checked && may_store(insn));
-        if (run->ended)
-            return;
-    }
-    run->ended = true;
-}
-
-static void decode_in_gate(void *argument)
-{
-    decode_on(argument, true);
-}
-
-/* Into the gate at the first instruction that needs it, and then to the end there: once a block. */
-void decode_run(uint64_t pc, DecodedRun *run)
-{
-    run->pc = pc;
-    run->n = 0;
-    run->size = 0;
-    run->end = DECODE_LIMIT;
-    run->ended = false;
-    if (!map_find_code(pc, &run->map)) {
-        run->end = DECODE_FETCH;
-        return;
-    }
-    decode_on(run, false);
-    if (!run->ended)
-        gate_call(decode_in_gate, run);
-}
-
-LiveEnd decode_live_end(const DecodedRun *run)
-{
-    switch (run->end == DECODE_FLOW ? run->insn[run->n - 1].flow : FLOW_NEXT) {
-    case FLOW_COND:
-    case FLOW_COUNT:
-        return LIVE_END_COND;
-    case FLOW_JUMP:
-    case FLOW_ABORT:
-        return LIVE_END_JUMP;
-    case FLOW_CALL:
-        return LIVE_END_CALL;
-    case FLOW_JUMP_IND:
-        return LIVE_END_JUMP_IND;
-    case FLOW_CALL_IND:
-        return LIVE_END_CALL_IND;
-    case FLOW_RET:
-        return LIVE_END_RET;
-    case FLOW_SYSCALL:
-        return LIVE_END_SYSCALL;
-    default:
-        return LIVE_END_FALL;
-    }
+    ZyanStatus status = decode_full(&decoder, bytes, room, &zi, zo);
+    if (!ZYAN_SUCCESS(status))
+        return status == ZYDIS_STATUS_NO_MORE_DATA ? DECODED_SHORT : DECODED_BAD;
+    convert(insn, pc, bytes);
+    return DECODED;
 }

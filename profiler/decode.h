@@ -72,6 +72,7 @@ typedef enum DecodeEnd {
     DECODE_LIMIT, /* goes on at the next address */
     DECODE_FETCH, /* stops: what follows is not executable memory */
     DECODE_BAD,   /* stops: what follows is no instruction */
+    DECODE_BUS,   /* stops: what follows cannot be read, its file is shorter */
 } DecodeEnd;
 
 typedef struct DecodedRun {
@@ -79,13 +80,23 @@ typedef struct DecodedRun {
     uint32_t n;
     uint32_t size;
     DecodeEnd end;
-    bool ended; /* private to decode.c */
+    bool ended; /* private to decode_run.c */
     CodeMap map;
     GuestInsn insn[BLOCK_MAX_INSNS];
 } DecodedRun;
 
 /* Loads the decoder; false: could not, *why says it. */
 bool decode_init(const char *zydis_path, const char **why);
+typedef enum DecodeAnswer {
+    DECODED,
+    DECODED_SHORT, /* more bytes are needed */
+    DECODED_BAD,   /* no instruction */
+} DecodeAnswer;
+/* One instruction, by Zydis, from its bytes. In the gate; code_lock is held. */
+DecodeAnswer decode_in_full(GuestInsn *insn, uint64_t pc, const uint8_t *bytes, unsigned room);
+
+/* ---- decode_run.c ---- */
+
 /* One instruction, by Zydis; at most `room` bytes, which can be read. code_lock is held. */
 bool decode_one(GuestInsn *insn, uint64_t pc, unsigned room);
 /* Decodes from `pc` up to a transfer, a limit, a page end or a map end. code_lock is held. */

@@ -14,6 +14,7 @@
 #include "profiler/live.h"
 #include "profiler/maps.h"
 #include "profiler/memory.h"
+#include "profiler/tail.h"
 #include "profiler/text.h"
 
 #include <asm/unistd.h>
@@ -167,22 +168,32 @@ static uint64_t in_view(const Guard *guard, uint64_t address)
     return guard->view->at + (address - guard->first);
 }
 
-void code_read(uint8_t *to, uint64_t from, size_t size)
+size_t code_read(uint8_t *to, uint64_t from, size_t size)
 {
-    while (size != 0) {
+    size_t all = size, left = 0;
+    while (size != 0 && left == 0) {
         uint64_t rest = page_up(from + 1) - from;
         size_t n = rest < size ? (size_t)rest : size;
         vm_lock(&guards.lock);
         const Guard *guard = find(from);
         if (guard != NULL)
-            memcpy(to, (const void *)in_view(guard, from), n);
+            left = vm_copy_code(to, in_view(guard, from), n);
         vm_unlock(&guards.lock);
         if (guard == NULL)
-            memcpy(to, (const void *)from, n);
+            left = vm_copy_code(to, from, n);
         to += n;
         from += n;
         size -= n;
     }
+    return all - size - left;
+}
+
+bool code_read_fault(int64_t *gregs)
+{
+    if ((const char *)gregs[GREG_RIP] != vm_copy_code_reads)
+        return false;
+    gregs[GREG_RIP] = (int64_t)vm_copy_code_ends;
+    return true;
 }
 
 uint64_t code_view(uint64_t address)

@@ -47,6 +47,13 @@ void guard_lift_all(void);
 /* From the handler of SIGSEGV, with the page fault's error code. True: the page is open now, or was
  * opened by another thread meanwhile; the access is to be made again. */
 bool guard_fault(uint64_t address, uint64_t error);
+/* From the same: it was code_read that met the end of a file; it goes on with what it has. */
+bool code_read_fault(int64_t *gregs);
+
+/* Set in start.S. */
+size_t vm_copy_code(uint8_t *to, uint64_t from, size_t size) __attribute__((visibility("hidden")));
+extern const char vm_copy_code_reads[] __attribute__((visibility("hidden")));
+extern const char vm_copy_code_ends[] __attribute__((visibility("hidden")));
 /* Opens the page that holds `address` and notes it. False: it is not closed. */
 bool guard_open(uint64_t address);
 /* `address` lies in guarded text, be its page open or closed. */

@@ -166,6 +166,13 @@ static bool crosses_page(const DecodedRun *run)
     return run->n != 0 && (run->pc + run->size - 1) >> PAGE_BITS != run->pc >> PAGE_BITS;
 }
 
+static RunExit why_no_code(const DecodedRun *run)
+{
+    if (run->end == DECODE_BUS)
+        return RUN_BUS;
+    return run->end == DECODE_FETCH ? RUN_FETCH : RUN_BAD_CODE;
+}
+
 /* code_lock is held. */
 static const Op *decode_at(uint64_t pc, bool *real)
 {
@@ -178,7 +185,7 @@ static const Op *decode_at(uint64_t pc, bool *real)
         decode_run(pc, &run);
     }
     if (run.n == 0)
-        return &no_code[run.end == DECODE_FETCH ? RUN_FETCH : RUN_BAD_CODE];
+        return &no_code[why_no_code(&run)];
     if (run.insn[0].flow == FLOW_REFUSED) {
         name_refused(&run.insn[0]);
         return &no_code[RUN_UNSUPPORTED];

@@ -131,8 +131,7 @@ static void capture(Thread *thread, int signal, const uint64_t *info, HostContex
     note_mask(os, context);
     context->mask = mask_for_kernel(os, ~FAULT_SIGNALS | os->guest_mask);
     if (place->signal != 0 && place->is_fault)
-        return; /* a sent SIGSEGV on top of a real one: one of a kind is all the kernel keeps, too
-                 */
+        return; /* one of a kind is all the kernel keeps, too */
     memcpy(place->info, info, SIGINFO_BYTES);
     if (signal == SIGNAL_SYS && info[INFO_ADDRESS] == (uint64_t)vm_syscall_done)
         place->info[INFO_ADDRESS] = thread->cpu.pc + SYSCALL_BYTES; /* trapped by a filter */
@@ -223,6 +222,8 @@ static void host_handler(int signal, const uint64_t *info, HostContext *context)
     const char *rip = (const char *)context->gregs[GREG_RIP];
     if (signal == SIGNAL_SEGV && raised_by_fault(signal, info) &&
         guard_fault(info[INFO_ADDRESS], (uint64_t)context->gregs[GREG_ERR]))
+        return;
+    if (raised_by_fault(signal, info) && code_read_fault(context->gregs))
         return;
     if (is_watched_write(signal, info, context)) {
         write_again(thread, context);

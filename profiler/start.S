@@ -7,6 +7,7 @@
  *   vm_clone          a clone whose child starts on a stack of its own
  *   vm_exit_thread    gives a stack away and ends the thread without touching it again
  *   vm_restorer       returns from host signal handlers
+ *   vm_copy_code      copies what may not be there
  *   vm_go_native      leaves the VM for good
  *
  * SPDX-License-Identifier: MIT
@@ -171,6 +172,19 @@ vm_go_native:
         movq    56(%rdi), %rdi
         jmp     *native_pc(%rip)
         .size   vm_go_native, .-vm_go_native
+
+/* (to, from, bytes): how many were not copied. A fault goes on at vm_copy_code_ends. */
+        .globl  vm_copy_code, vm_copy_code_reads, vm_copy_code_ends
+        .hidden vm_copy_code, vm_copy_code_reads, vm_copy_code_ends
+        .type   vm_copy_code, @function
+vm_copy_code:
+        movq    %rdx, %rcx
+vm_copy_code_reads:
+        rep movsb
+vm_copy_code_ends:
+        movq    %rcx, %rax
+        ret
+        .size   vm_copy_code, .-vm_copy_code
 
         .local  native_pc
         .comm   native_pc, 8, 8

@@ -31,6 +31,7 @@ enum {
     SEGV_UNMAPPED = 1,
     SEGV_NO_ACCESS = 2,
     ILL_OPCODE = 2,
+    BUS_NOT_THERE = 2, /* BUS_ADRERR */
     TRAP_INVALID_OPCODE = 6,
     TRAP_PAGE_FAULT = 14,
     FETCH_BY_USER = 0x14,
@@ -197,6 +198,15 @@ static void fetch_failed(Thread *thread)
                   FETCH_BY_USER | (mapped ? FETCH_PRESENT : 0));
 }
 
+/* The instruction lies, with some byte of it, on a page that its file does not have. */
+static void code_ends(Thread *thread)
+{
+    uint8_t byte;
+    uint64_t pc = thread->cpu.pc;
+    uint64_t missing = code_read(&byte, pc, 1) != 0 ? (pc | (VM_PAGE - 1)) + 1 : pc;
+    signals_raise(thread, SIGNAL_BUS, BUS_NOT_THERE, missing, TRAP_PAGE_FAULT, FETCH_BY_USER);
+}
+
 void thread_loop(Thread *thread)
 {
     for (;;) {
@@ -216,6 +226,9 @@ void thread_loop(Thread *thread)
             break;
         case RUN_FETCH:
             fetch_failed(thread);
+            break;
+        case RUN_BUS:
+            code_ends(thread);
             break;
         case RUN_BAD_CODE:
             signals_raise(thread, SIGNAL_ILL, ILL_OPCODE, thread->cpu.pc, TRAP_INVALID_OPCODE, 0);

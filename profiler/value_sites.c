@@ -173,9 +173,9 @@ static uint64_t stub_slot(uint64_t target)
     uint8_t code[STUB] = { 0 };
     CodeMap map;
     unsigned at = 0;
-    if (!map_find_code(target, &map) || map.end - target < STUB || map.checked)
+    if (!map_find_code(target, &map) || map.end - target < STUB || map.checked ||
+        code_read(code, target, STUB) != STUB)
         return 0;
-    code_read(code, target, STUB);
     while (at < ENDBR && code[at] == endbr[at])
         at++;
     at = at == ENDBR ? ENDBR : 0;

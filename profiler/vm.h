@@ -113,6 +113,7 @@ typedef enum RunExit {
     RUN_FETCH,       /* cpu.pc is not executable memory: a SIGSEGV at that address is due */
     RUN_BAD_CODE,    /* no valid instruction at cpu.pc: a SIGILL is due */
     RUN_UNSUPPORTED, /* vm->unsupported says what; message and exit 70 are due */
+    RUN_BUS,         /* code at cpu.pc cannot be read, its file is shorter: a SIGBUS is due */
     RUN_VSYSCALL,    /* cpu.pc is one of the three vsyscall entries */
 } RunExit;
 
@@ -225,9 +226,10 @@ void vm_unlock(volatile uint32_t *lock);
 
 /*
  * Copies `size` bytes of code at guest address `from`, which is readable as code: the guest itself
- * may not be able to read it (guard.h).
+ * may not be able to read it (guard.h). How many there were: less, where the file that is mapped
+ * there ends.
  */
-void code_read(uint8_t *to, uint64_t from, size_t size);
+size_t code_read(uint8_t *to, uint64_t from, size_t size);
 /* What was read need not stay in memory. code_lock is held. */
 void code_read_done(void);
 /* Where the VM reads the byte of code at `address`, and those behind it in the same mapping. */

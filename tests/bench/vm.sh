@@ -9,7 +9,8 @@
 #   SHORT="threaded ..."      tools that run the short work
 #   ROUNDS=5 SLOW_ROUNDS=1    interleaved rounds; of valgrind and qemu
 #   SCALE=8 SHORT_SCALE=0.25  size of the work; SCALE is repeated until LEAST is reached. The small
-#                             programs' short work is SHORT_SCALE's share of theirs at 0.25
+#                             programs' short work is SHORT_SCALE's share of theirs at 0.25. Compilers'
+#                             long work is twice SCALE: one file that takes about as long as the others
 #   LEAST=10                  seconds of native time of the long work
 #   CPU=N                     where everything runs (default: the last one)
 #   KEEP=DIR                  keeps inputs and DIR/runs, one line a run (tests/bench/vm_table.py)
@@ -108,6 +109,13 @@ repeats() { # NAME
     awk -v least="${LEAST:-10}" 'END { n = least / ($2 + 0.001); m = int(n); if (n > m) m++; print m }' "$dir/probe"
 }
 
+long_scale() { # NAME
+    case $1 in
+    cc1 | clang) awk "BEGIN { print 2 * ${SCALE:-8} }" ;;
+    *) echo "${SCALE:-8}" ;;
+    esac
+}
+
 bench() { # KIND NAME ROUNDS SCALE TOOL...
     local kind=$1 name=$2 rounds=$3 scale=$4 repeat=1 round tool
     shift 4
@@ -129,7 +137,7 @@ bench() { # KIND NAME ROUNDS SCALE TOOL...
 : > "$dir/forms"
 long=$(present $long) short=$(present $short)
 for name in "$@"; do
-    bench long "$name" "${ROUNDS:-5}" "${SCALE:-8}" $long
+    bench long "$name" "${ROUNDS:-5}" "$(long_scale "$name")" $long
     case $name in *-reloc) ;; *) bench short "$name" "${ROUNDS:-5}" "${SHORT_SCALE:-0.25}" $short ;; esac
 done
 python3 "$here/vm_table.py" "$runs"

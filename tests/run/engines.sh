@@ -44,7 +44,7 @@ same() { # NAME PROGRAM ARGUMENT...
     echo "$([ $bad = 0 ] && echo ok || echo FAIL) $title $(cat "$first.digest")"
 }
 
-for name in count_flow count_long count_four faults jit heap sigframe hello gs ways; do
+for name in count_flow count_long count_four faults jit heap sigframe hello gs ways page_end; do
     source=$SOURCE/tests/run/guests/$name.c
     $CC -O2 -w -o $name.pie "$source" -lpthread -lm || exit 1
     $CC -O2 -w -static -o $name.static "$source" -lpthread -lm || exit 1

@@ -152,10 +152,11 @@ uint64_t code_view(uint64_t address)
     return address;
 }
 
-void code_read(uint8_t *to, uint64_t from, size_t size)
+size_t code_read(uint8_t *to, uint64_t from, size_t size)
 {
     for (size_t i = 0; i < size; i++)
         to[i] = ((const uint8_t *)from)[i];
+    return size;
 }
 
 void live_add_sum(LiveSum sum)
