@@ -151,7 +151,7 @@ static bool close_call(Path *path, uint64_t *next)
 static void count_in_trace(const Cpu *cpu, const Trace *trace, uint32_t i, uint64_t *stayed,
                            uint64_t *left)
 {
-    uint64_t out = 0;
+    uint64_t out = trace->ended != 0 && trace->visits == 0 ? cpu->counter[trace->ended] : 0;
     *stayed = *left = 0;
     for (uint32_t k = 0; k < trace->n_blocks; k++) {
         uint32_t counter = trace->at[k].left;

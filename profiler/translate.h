@@ -53,7 +53,8 @@ typedef struct Trace {
     uint16_t n_points;
     uint8_t n_blocks;
     volatile uint8_t stale;
-    bool final;                           /* not tried out any more */
+    bool final;     /* not tried out any more */
+    uint32_t ended; /* counter of the jump at the path's end; 0: none of its own */
     _Alignas(POOL_ALIGN) TraceBlock at[]; /* along the path */
 } Trace;
 

@@ -233,6 +233,8 @@ static void end_last(Weave *w, uint32_t i)
 {
     const PathBlock *at = &w->path->block[i];
     uint32_t counter = glue_exit_counter(w, i, path_edge(at), other_edge(w->path, at));
+    w->ended = w->left[i]; /* the block may be left by a side, too */
+    w->left[i] = 0;
     glue_exit_to(w, w->hot,
                  &(WayOut){ path_target(w->path, at), i, counter, glue_again(w, i), true });
 }
@@ -396,6 +398,7 @@ static void fill_trace(const Weave *w, const CacheRoom *room, const uint8_t *col
     trace->size = (uint32_t)(room->hot.at - w->start);
     trace->cold_size = (uint16_t)(room->cold.at - cold);
     trace->n_blocks = (uint8_t)w->path->n;
+    trace->ended = w->ended;
     trace->n_points = (uint16_t)w->n_points;
     trace->passed = w->path->n > 1 ? w->passed[1] : 0;
     trace->points = pool_ref(copy_of(w->pool, packed, point_pack(w->point, w->n_points, packed)));
@@ -416,6 +419,7 @@ Trace *weave_trace(const Path *path, uint32_t from, bool final)
     w.flags_lost = from == 0 && path->block[0].block->flags_dead;
     w.failed = false;
     w.mismatch = NULL;
+    w.ended = 0;
     w.n_points = w.n_sums = w.n_side = w.n_leaves = 0;
     w.pool = &room.arena->pool;
     w.trace = pool_take_from(w.pool, sizeof *w.trace + path->n * sizeof w.trace->at[0]);

@@ -97,6 +97,7 @@ typedef struct Weave {
     uint32_t passed[PATH_BLOCKS];
     uint32_t left[PATH_BLOCKS];
     const uint64_t *cells[PATH_BLOCKS]; /* where a call of the path returns to, beside the code */
+    uint32_t ended;                     /* Trace.ended */
     const uint8_t *mismatch;            /* what landings share; NULL: there is none yet */
     uint8_t spilled;                    /* guest registers that are in the area now */
     bool flags_lost;                    /* flags are not the guest's: the head overwrites them */
